@@ -1,0 +1,38 @@
+# The repository's own commands. Each works from a fresh checkout: it needs python3 (3.11 or newer) with venv and pip.
+SHELL := bash
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.ready
+PORT ?= 8080
+
+.PHONY: help setup up test lint lock proto bench chaos mutants clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1\t/' | expand -t 12
+
+setup: $(STAMP)  ## the environment in .venv, all extras included
+
+$(STAMP): pyproject.toml requirements/dev.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+up: setup  ## a whole contest in one process on http://localhost:8080
+	$(BIN)/aplauso up --port $(PORT)
+
+test: setup  ## all tests, with the servers and the browser that they need
+	./tests/run
+
+lint: setup  ## style, types, layers, protos
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	./proto/check
+
+proto: setup  ## the Python code of the .proto files
+	./proto/generate
+
+lock: setup  ## pins every dependency with its hash
+	./requirements/lock

@@ -1,0 +1,102 @@
+"""A vote as a record of the log: its bytes, its key and its partition.
+
+Whether a record is rejected is a pure function of its bytes, its key and its partition, so that every
+reader, today or after a rebuild, comes to the same answer. The reasons are a closed list, `REASONS`.
+"""
+
+import re
+from typing import Final
+
+from google.protobuf.message import DecodeError
+from murmurhash2 import murmurhash2
+
+from aplauso.domain.contest import ID, MAX_NAME, MAX_RANK
+from aplauso.domain.errors import BadRecord
+from aplauso.domain.vote import YEARS, Vote
+from aplauso.v1 import vote_pb2
+
+REASONS: Final = ("unreadable", "wrong-key", "wrong-partition", "bad-id", "bad-contest", "bad-text", "bad-number")
+MAX_BYTES: Final = 8192
+"""A record's value at most; four texts of 200 characters of up to 4 bytes, folded, stay far below."""
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[78][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_MAX_STAMP: Final = 253_402_300_800_000  # the first moment of the year 10000: datetime ends there
+_SEED: Final = 0x9747B28C  # of Kafka's murmur2, org.apache.kafka.common.utils.Utils
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a record: murmur2(key), its sign bit dropped, modulo the count, as Kafka's own partitioner."""
+    return int((murmurhash2(key, _SEED) & 0x7FFFFFFF) % partitions) if partitions > 1 else 0
+
+
+def is_anonymous(vote_id: str) -> bool:
+    """Whether a vote's id was given by the gateway (UUIDv7), not derived from a key or a token (UUIDv8)."""
+    return vote_id[14] == "7"
+
+
+def encode(vote: Vote) -> bytes:
+    """The vote as `aplauso.v1.Vote`, the value of its record."""
+    return to_message(vote).SerializeToString()
+
+
+def to_message(vote: Vote) -> vote_pb2.Vote:
+    """The vote as a protobuf message."""
+    return vote_pb2.Vote(
+        id=vote.id, contest=vote.contest, name=vote.name, album=vote.album, year=vote.year,
+        rank=vote.rank, cast_at_ms=vote.cast_at, band=vote.band, record=vote.record,
+    )  # fmt: skip
+
+
+def from_message(message: vote_pb2.Vote) -> Vote:
+    """The protobuf message as a vote, unchecked."""
+    return Vote(
+        message.id, message.contest, message.name, message.album, message.year,
+        message.rank, message.cast_at_ms, message.band, message.record,
+    )  # fmt: skip
+
+
+def decode(key: bytes | None, value: bytes | None, partition: int, partitions: int) -> Vote:
+    """The vote that a record holds.
+
+    Args:
+        key: the record's key.
+        value: the record's value.
+        partition: where it lies.
+        partitions: the configured count.
+
+    Raises:
+        BadRecord: it cannot be read or breaks a rule; `reason` is one of `REASONS`.
+    """
+    if value is None or len(value) > MAX_BYTES:
+        raise BadRecord("unreadable", "no value" if value is None else f"{len(value)} bytes")
+    try:
+        vote = from_message(vote_pb2.Vote.FromString(value))
+    except (DecodeError, UnicodeDecodeError) as error:
+        raise BadRecord("unreadable", f"not an aplauso.v1.Vote: {error}") from None
+    if key is None or key != vote.id.encode():
+        raise BadRecord("wrong-key", "the key is not the vote's id")
+    if partition_of(key, partitions) != partition:
+        raise BadRecord("wrong-partition", f"the id belongs in partition {partition_of(key, partitions)}")
+    check(vote)
+    return vote
+
+
+def check(vote: Vote) -> None:
+    """Holds a vote against the rules that do not depend on its contest.
+
+    Raises:
+        BadRecord: it breaks one.
+    """
+    if not _UUID.fullmatch(vote.id):
+        raise BadRecord("bad-id", "the id is not a UUID of version 7 or 8")
+    if not ID.fullmatch(vote.contest):
+        raise BadRecord("bad-contest", "the contest's id is not well formed")
+    for text in (vote.name, vote.album):
+        if not 0 < len(text) <= MAX_NAME:
+            raise BadRecord("bad-text", f"a name or an album is not of 1 to {MAX_NAME} characters")
+    # Folding may lengthen a text ("ﬃ" becomes "ffi"), threefold at most.
+    for text in (vote.band, vote.record):
+        if not len(text) <= 3 * MAX_NAME:
+            raise BadRecord("bad-text", "a folded name or album is too long")
+    in_range = YEARS[0] <= vote.year <= YEARS[1] and 0 <= vote.rank <= MAX_RANK and 0 <= vote.cast_at < _MAX_STAMP
+    if not in_range:
+        raise BadRecord("bad-number", "the year, the rank or the stamp is out of range")

@@ -1,0 +1,206 @@
+"""The fold: votes to standings. Pure, and the measure of every other way of counting.
+
+Of two records with one id the first in the log is the vote. Every copy of a vote lies in one partition,
+so a partition tells repeats apart on its own: ids that come from a key, a token or a retried rejection
+are remembered for ever; anonymous ones, which cannot repeat, by their own ten-minute slot until the
+partition's time (the latest stamp seen) is two slots further, only as a belt.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from aplauso.domain.record import is_anonymous
+from aplauso.domain.vote import Vote
+
+SLOT_MS: Final = 600_000
+"""Ten minutes: anonymous ids are remembered in slots of this length."""
+
+
+def slot_of(vote_id: str) -> int:
+    """The ten-minute slot of an anonymous id, by the time inside it (RFC 9562, section 5.7)."""
+    return int(vote_id[:8] + vote_id[9:13], 16) // SLOT_MS
+
+
+class Spelling(NamedTuple):
+    """A shown spelling and the vote that it comes from: the least (stamp, id) wins, in any order of merging."""
+
+    cast_at: int
+    id: str
+    text: str
+
+
+class AlbumTally(msgspec.Struct):
+    """The votes of one album of one band."""
+
+    votes: int
+    shown: Spelling
+
+
+class BandTally(msgspec.Struct):
+    """The votes of one band: their number, the sum of their ranks, its spelling, and each album's."""
+
+    votes: int
+    rank_sum: int
+    shown: Spelling
+    albums: dict[str, AlbumTally]
+
+    def add(self, vote: Vote) -> None:
+        """Counts one vote more."""
+        self.votes += 1
+        self.rank_sum += vote.rank
+        # Most votes are not the first of their band: the tuple is built only for those that may be.
+        if vote.cast_at <= self.shown.cast_at:
+            self.shown = min(self.shown, Spelling(vote.cast_at, vote.id, vote.name))
+        album = self.albums.get(vote.record)
+        if album is None:
+            self.albums[vote.record] = AlbumTally(1, Spelling(vote.cast_at, vote.id, vote.album))
+            return
+        album.votes += 1
+        if vote.cast_at <= album.shown.cast_at:
+            album.shown = min(album.shown, Spelling(vote.cast_at, vote.id, vote.album))
+
+    def merge(self, other: "BandTally") -> None:
+        """Adds another count of the same band to this one."""
+        self.votes += other.votes
+        self.rank_sum += other.rank_sum
+        self.shown = min(self.shown, other.shown)
+        for key, theirs in other.albums.items():
+            ours = self.albums.get(key)
+            if ours is None:
+                self.albums[key] = AlbumTally(theirs.votes, theirs.shown)
+            else:
+                ours.votes += theirs.votes
+                ours.shown = min(ours.shown, theirs.shown)
+
+
+Bands = dict[str, BandTally]
+"""A contest's tallies by band."""
+Contests = dict[str, Bands]
+"""Tallies by contest and band."""
+
+
+def count(votes: Iterable[Vote], into: Contests | None = None) -> Contests:
+    """Counts votes that are known to be new."""
+    contests: Contests = {} if into is None else into
+    for vote in votes:
+        bands = contests.get(vote.contest)
+        if bands is None:
+            bands = contests[vote.contest] = {}
+        tally = bands.get(vote.band)
+        if tally is None:
+            shown = Spelling(vote.cast_at, vote.id, vote.name)
+            tally = bands[vote.band] = BandTally(0, 0, shown, {})
+        tally.add(vote)
+    return contests
+
+
+def merge(parts: Iterable[Contests]) -> Contests:
+    """The standings over several partitions: the same in every order."""
+    whole: Contests = {}
+    for part in parts:
+        for contest, bands in part.items():
+            ours = whole.setdefault(contest, {})
+            for key, tally in bands.items():
+                mine = ours.setdefault(key, BandTally(0, 0, tally.shown, {}))
+                mine.merge(tally)
+    return whole
+
+
+class Memory:
+    """The ids that one partition has counted and still remembers."""
+
+    def __init__(self) -> None:
+        self.keyed: set[str] = set()
+        self.slots: dict[int, set[str]] = {}
+        self.time = 0
+        """The partition's own time: the latest stamp seen, in milliseconds since the epoch."""
+
+    def is_new(self, vote: Vote) -> bool:
+        """Whether the vote's id is not remembered; it is from now on."""
+        if vote.cast_at > self.time:
+            self._move(vote.cast_at)
+        if not is_anonymous(vote.id):
+            ids = self.keyed
+        else:
+            slot = slot_of(vote.id)
+            if is_forgotten(slot, self.time):
+                return True
+            ids = self.slots.setdefault(slot, set())
+        if vote.id in ids:
+            return False
+        ids.add(vote.id)
+        return True
+
+    def _move(self, time: int) -> None:
+        self.time = time
+        for slot in [slot for slot in self.slots if is_forgotten(slot, time)]:
+            del self.slots[slot]
+
+
+def is_forgotten(slot: int, time: int) -> bool:
+    """Whether anonymous ids of a slot are not remembered any more at a partition's time."""
+    return slot + 1 < time // SLOT_MS
+
+
+class PartitionTally:
+    """One partition folded from its beginning: what a projection's state must equal at the same position."""
+
+    def __init__(self) -> None:
+        self.contests: Contests = {}
+        self.memory = Memory()
+        self.counted = 0
+        self.repeated = 0
+
+    def fold(self, votes: Iterable[Vote]) -> list[Vote]:
+        """Counts those of the votes that are new, and returns them in their order."""
+        new, total = [], 0
+        for vote in votes:
+            total += 1
+            if self.memory.is_new(vote):
+                new.append(vote)
+        count(new, self.contests)
+        self.counted += len(new)
+        self.repeated += total - len(new)
+        return new
+
+
+class AlbumStanding(msgspec.Struct, frozen=True):
+    """An album's line in the standings."""
+
+    album: str
+    votes: int
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A band's line in the standings.
+
+    Attributes:
+        place: from 1; equal votes share a place, and the next one counts them ("1, 2, 2, 4").
+        name: as it is shown.
+        votes: how many.
+        rank_mean: mean of the ranks, to four decimals.
+        albums: most votes first, equal votes by folded title.
+    """
+
+    place: int
+    name: str
+    votes: int
+    rank_mean: float
+    albums: tuple[AlbumStanding, ...]
+
+
+def standings(bands: Mapping[str, BandTally]) -> tuple[Standing, ...]:
+    """A contest's standings, most votes first, equal votes by folded name."""
+    lines: list[Standing] = []
+    for at, (_, band) in enumerate(sorted(bands.items(), key=lambda item: (-item[1].votes, item[0])), start=1):
+        place = lines[-1].place if lines and lines[-1].votes == band.votes else at
+        mean = round(band.rank_sum / band.votes, 4)
+        lines.append(Standing(place, band.shown.text, band.votes, mean, _albums(band)))
+    return tuple(lines)
+
+
+def _albums(band: BandTally) -> tuple[AlbumStanding, ...]:
+    ordered = sorted(band.albums.items(), key=lambda item: (-item[1].votes, item[0]))
+    return tuple(AlbumStanding(album.shown.text, album.votes) for _, album in ordered)

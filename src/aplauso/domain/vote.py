@@ -1,0 +1,170 @@
+"""A vote: how it is parsed, normalised and identified."""
+
+import re
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+
+from aplauso.domain.contest import MAX_NAME, Contest
+from aplauso.domain.errors import FieldError, InvalidVote, MalformedBody
+from aplauso.domain.text import normalise
+
+YEARS: Final = (1900, 2100)
+KEY: Final = re.compile(r"[\x21-\x7e]{16,128}")
+"""What an Idempotency-Key looks like: 16 to 128 visible ASCII characters."""
+_DIGITS: Final = re.compile(r"[0-9]{1,9}")
+
+
+class Vote(msgspec.Struct, frozen=True, gc=False):
+    """A vote as it is recorded.
+
+    Attributes:
+        id: UUID in its 36-character form: version 7 when anonymous, version 8 when derived from a key or token.
+        contest: the contest's id.
+        name: the band as it is shown.
+        album: the album as it is shown.
+        year: the album's, 1900 to 2100.
+        rank: within the contest's scale.
+        cast_at: when the vote entered the system, in milliseconds since the epoch.
+        band: the band's identity, `fold(name)` on the day of the vote.
+        record: the album's identity, likewise.
+    """
+
+    id: str
+    contest: str
+    name: str
+    album: str
+    year: int
+    rank: int
+    cast_at: int
+    band: str
+    record: str
+
+
+class Ballot(msgspec.Struct, frozen=True, gc=False):
+    """What a voter sends: year and rank as numbers or as strings of digits."""
+
+    name: str
+    album: str
+    year: int | str
+    rank: int | str
+
+
+_decode: Final[Callable[[bytes | str], Ballot]] = msgspec.json.Decoder(Ballot).decode
+
+
+def parse_ballot(body: bytes) -> Ballot:
+    """Reads a ballot from JSON; fields that it does not know are passed over.
+
+    Raises:
+        MalformedBody: the bytes are not JSON.
+        InvalidVote: they are, but not a ballot; every field at fault is named.
+    """
+    try:
+        return _decode(body)
+    except msgspec.ValidationError:
+        raise InvalidVote(_wrong_fields(body)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedBody(f"the body is not JSON: {error}") from None
+
+
+def _wrong_fields(body: bytes) -> list[FieldError]:
+    """Says of each field what is wrong with it; only for bodies that are known to be wrong."""
+    try:
+        raw: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedBody(f"the body is not JSON: {error}") from None
+    if not isinstance(raw, dict):
+        return [FieldError("", "must be a JSON object with name, album, year and rank")]
+    errors = [
+        FieldError(field, "is missing" if field not in raw else "must be text")
+        for field in ("name", "album")
+        if not isinstance(raw.get(field), str)
+    ]
+    errors += [
+        FieldError(field, "is missing" if field not in raw else "must be a whole number")
+        for field in ("year", "rank")
+        if isinstance(raw.get(field), bool) or not isinstance(raw.get(field), int | str)
+    ]
+    # A whole number beyond 64 bits passes the checks above and fails msgspec's.
+    return errors or [FieldError("", "a number is too large")]
+
+
+def make_vote(ballot: Ballot, contest: Contest, vote_id: str, cast_at: int) -> Vote:
+    """Normalises a ballot and holds it against its contest's rules.
+
+    Args:
+        ballot: as parsed.
+        contest: the contest that it is cast in.
+        vote_id: see `id_from_key`; an anonymous vote's is a UUIDv7.
+        cast_at: milliseconds since the epoch.
+
+    Raises:
+        NotOpen: the contest is not open at `cast_at`.
+        InvalidVote: a field is wrong; all of them are named.
+    """
+    contest.check_window(cast_at)
+    name, album = normalise(ballot.name), normalise(ballot.album)
+    year, rank = _number(ballot.year), _number(ballot.rank)
+    in_order = (
+        0 < len(name) <= MAX_NAME
+        and 0 < len(album) <= MAX_NAME
+        and YEARS[0] <= year <= YEARS[1]
+        and contest.rank.min <= rank <= contest.rank.max
+    )
+    if not in_order:
+        raise InvalidVote(_broken_rules(name, album, year, rank, contest))
+    shown = contest.spell(name, album)
+    return Vote(
+        vote_id, contest.id, shown.name, shown.album, year, rank, cast_at, shown.band, shown.record
+    )  # fmt: skip
+
+
+def _number(value: int | str) -> int:
+    """A number, or the number that a string of digits means; -1 for any other string."""
+    if type(value) is int:
+        return value
+    return int(value) if _DIGITS.fullmatch(value) else -1  # type: ignore[arg-type]
+
+
+def _broken_rules(name: str, album: str, year: int, rank: int, contest: Contest) -> list[FieldError]:
+    errors = [
+        FieldError(field, f"must be 1 to {MAX_NAME} characters")
+        for field, text in (("name", name), ("album", album))
+        if not 0 < len(text) <= MAX_NAME
+    ]
+    if not YEARS[0] <= year <= YEARS[1]:
+        errors.append(FieldError("year", f"must be a whole number from {YEARS[0]} to {YEARS[1]}"))
+    wrong_rank = contest.check_rank(rank)
+    return [*errors, wrong_rank] if wrong_rank else errors
+
+
+def id_from_key(contest: str, key: str, line: int | None = None) -> str:
+    """The id of a vote that was sent with an Idempotency-Key: the same for the same arguments, for ever.
+
+    SHA-256 over a domain name and the arguments, each with its length before it so that no two lists of
+    arguments run together, in a UUID of version 8 (RFC 9562, section 5.8: 122 bits of our own).
+
+    Args:
+        contest: the contest's id.
+        key: as sent, matching `KEY`.
+        line: the number of the line in a batch, from 1; None for a single vote.
+
+    Raises:
+        InvalidVote: the key is not of the right form.
+    """
+    if not KEY.fullmatch(key):
+        raise InvalidVote([FieldError("Idempotency-Key", "must be 16 to 128 visible ASCII characters")])
+    parts = ["aplauso.vote.key", contest, key] if line is None else ["aplauso.vote.line", contest, key, str(line)]
+    return _digest(parts)
+
+
+def _digest(parts: list[str]) -> str:
+    message = b"".join(len(part).to_bytes(4) + part for part in (text.encode() for text in parts))
+    bits = int.from_bytes(sha256(message).digest()[:16])
+    bits = bits & ~(0xF << 76) | (8 << 76)
+    bits = bits & ~(0x3 << 62) | (2 << 62)
+    text = f"{bits:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

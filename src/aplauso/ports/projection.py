@@ -1,0 +1,64 @@
+"""What a projection's store promises: effects and position go together, whatever dies whenever."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from aplauso.domain.position import Position
+from aplauso.domain.vote import Vote
+
+
+class LoggedVote(NamedTuple):
+    """A vote and the offset at which it lies in its partition."""
+
+    offset: int
+    vote: Vote
+
+
+class Applied(NamedTuple):
+    """What an application did.
+
+    Attributes:
+        counted: the number of new votes by contest.
+        repeated: the number of votes by contest whose id had been counted before.
+    """
+
+    counted: dict[str, int]
+    repeated: dict[str, int]
+
+
+class ProjectionStore(Protocol):
+    """Holds a projection's effects and, for each partition, its position. Used by one thread.
+
+    Whatever happens, resuming at the stored position gives the state that there would have been without
+    the fault: two stores that applied the same votes up to the same position hold the same.
+    """
+
+    def positions(self, partitions: Sequence[int]) -> dict[int, Position | None]:
+        """The stored position of each of the partitions, None where there is none.
+
+        Raises:
+            Unavailable: the store is away.
+        """
+        ...
+
+    def apply(
+        self, partition: int, expected: Position | None, following: Position, votes: Sequence[LoggedVote]
+    ) -> Applied:
+        """Applies the votes that lie from `expected` up to `following`, and moves the position there.
+
+        Args:
+            partition: where they lie.
+            expected: the position that the store must hold, None for none (the beginning).
+            following: the position that it holds afterwards.
+            votes: in the log's order; may be empty. Of two with one id, here or before, the first is the vote.
+
+        Raises:
+            PositionMoved: the stored position is another one; nothing was applied.
+            Unavailable: the store is away, or cannot do it now. It may or may not have been applied: the
+                stored position tells.
+        """
+        ...
+
+    def close(self) -> None:
+        """Lets go."""
+        ...
