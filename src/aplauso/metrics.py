@@ -62,7 +62,10 @@ class Metrics:
             "aplauso_votes_repeated", "Copies of votes that had been counted before.", ["contest"], registry=r
         )
         self.rejected = Counter(
-            "aplauso_votes_rejected", "Records of the log that cannot be counted, by reason.", ["reason"], registry=r
+            "aplauso_votes_rejected",
+            "Records of the log that cannot be counted, by reason.",
+            ["reason"],
+            registry=r,
         )
         self.standing = Gauge(
             "aplauso_standing_votes", "Votes of a band in the standings.", ["contest", "name"], registry=r

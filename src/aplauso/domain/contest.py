@@ -1,21 +1,22 @@
 """A contest: its window, its scale and its bands, read from a TOML file.
 
-    id = "bandas-gt"
-    opens = 2026-11-01T18:00:00-06:00     # optional: without it, open from the beginning
-    closes = 2026-11-30T23:59:59-06:00    # optional: without it, it never closes
-    nominations = "open"                  # any band; or "listed": only the bands below
-    title = { es = "Bandas de Guatemala", en = "Bands of Guatemala" }
-    rank = { min = 1, max = 10 }          # optional, these are the defaults
+id = "bandas-gt"
+opens = 2026-11-01T18:00:00-06:00     # optional: without it, open from the beginning
+closes = 2026-11-30T23:59:59-06:00    # optional: without it, it never closes
+nominations = "open"                  # any band; or "listed": only the bands below
+title = { es = "Bandas de Guatemala", en = "Bands of Guatemala" }
+rank = { min = 1, max = 10 }          # optional, these are the defaults
 
-    [[bands]]
-    name = "Marimba Eléctrica"
-    albums = ["Mil \\"Palabras\\"", "Sub"]  # optional: without them, any album of this band
+[[bands]]
+name = "Marimba Eléctrica"
+albums = ["Mil \\"Palabras\\"", "Sub"]  # optional: without them, any album of this band
 """
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, cast
 
 import msgspec
@@ -77,7 +78,9 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def __post_init__(self) -> None:
         index = {fold(band.name): (band.name, {fold(a): a for a in band.albums}) for band in self.bands}
-        self.__dict__["_index"] = index
+        self.__dict__["_bands"] = index
+        # People vote for the same few bands again and again; what a voter makes up is bounded by the cache's size.
+        self.__dict__["_spell"] = lru_cache(maxsize=2048)(self._spell)
 
     def check_window(self, at: int) -> None:
         """Says whether a vote stamped `at` (milliseconds since the epoch) is in time.
@@ -94,25 +97,45 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The band and the album as this contest shows and identifies them.
 
         Args:
-            name: normalised.
-            album: normalised.
+            name: as the voter wrote it.
+            album: likewise.
 
         Raises:
-            InvalidVote: the contest lists its bands, or the band its albums, and this is none of them.
+            InvalidVote: one of them is empty or too long, or the contest lists its bands, or the band its albums,
+                and this is none of them.
         """
+        return cast("Callable[[str, str], Spelling]", self.__dict__["_spell"])(name, album)
+
+    def _spell(self, name: str, album: str) -> Spelling:
+        name, album = normalise(name), normalise(album)
+        errors = [
+            FieldError(field, f"must be 1 to {MAX_NAME} characters")
+            for field, text in (("name", name), ("album", album))
+            if not 0 < len(text) <= MAX_NAME
+        ]
+        if errors:
+            raise InvalidVote(errors)
         band, record = fold(name), fold(album)
-        index = cast("dict[str, tuple[str, dict[str, str]]]", self.__dict__["_index"])
-        listed = index.get(band)
+        wrong = self.check_listed(band, record)
+        if wrong:
+            raise InvalidVote([wrong])
+        shown, albums = self._index.get(band, (name, {}))
+        return Spelling(shown, band, albums.get(record, album), record)
+
+    @property
+    def _index(self) -> dict[str, tuple[str, dict[str, str]]]:
+        return cast("dict[str, tuple[str, dict[str, str]]]", self.__dict__["_bands"])
+
+    def check_listed(self, band: str, record: str) -> FieldError | None:
+        """The fault of a folded band or album that a contest with listed nominations does not list, or None."""
+        if self.nominations == "open":
+            return None
+        listed = self._index.get(band)
         if listed is None:
-            if self.nominations == "listed":
-                raise InvalidVote([FieldError("name", "is not one of the bands of this contest")])
-            return Spelling(name, band, album, record)
-        shown, albums = listed
-        if record in albums:
-            album = albums[record]
-        elif albums and self.nominations == "listed":
-            raise InvalidVote([FieldError("album", "is not one of the listed albums of this band")])
-        return Spelling(shown, band, album, record)
+            return FieldError("name", "is not one of the bands of this contest")
+        if listed[1] and record not in listed[1]:
+            return FieldError("album", "is not one of the listed albums of this band")
+        return None
 
     def check_rank(self, rank: int) -> FieldError | None:
         """The fault of a rank outside the scale, or None."""
@@ -123,9 +146,7 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 def instant(at: int) -> str:
     """Milliseconds since the epoch as RFC 3339 in UTC, to the millisecond."""
-    return (
-        datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse(text: str, source: str) -> Contest:

@@ -1,23 +1,23 @@
 """Everything that can go wrong, in one tree.
 
-    AplausoError
-    ├── Refused                the sender has to change something; never retried as it is
-    │   ├── MalformedBody        400  not JSON
-    │   ├── UnknownContest       404
-    │   ├── NotOpen              409  before the opening or after the closing
-    │   ├── InvalidVote          422  a field is wrong
-    │   └── InvalidContest            a contest file is wrong
-    ├── TryLater               nobody's fault; trying again is right
-    │   ├── NotRecorded          503  certainly not in the log
-    │   ├── Undecided            504  nobody can tell; safe to repeat with the same key
-    │   └── Unavailable               a server that a projection or a reader needs is away
-    ├── PositionMoved          a projection's position is not the expected one: drop the batch, start at the stored one
-    ├── BadRecord              a record of the log that cannot be read or breaks a rule: rejected, counting goes on
-    └── Fatal                  going on would give wrong numbers: stop, and say why
-        ├── WrongLog             the position names another log, or the log is not what it was
-        ├── DataInUse            another process has the data directory
-        ├── NewerData            the data were written by a newer version
-        └── Misconfigured        settings that are missing or contradict each other
+AplausoError
+├── Refused                the sender has to change something; never retried as it is
+│   ├── MalformedBody        400  not JSON
+│   ├── UnknownContest       404
+│   ├── NotOpen              409  before the opening or after the closing
+│   ├── InvalidVote          422  a field is wrong
+│   └── InvalidContest            a contest file is wrong
+├── TryLater               nobody's fault; trying again is right
+│   ├── NotRecorded          503  certainly not in the log
+│   ├── Undecided            504  nobody can tell; safe to repeat with the same key
+│   └── Unavailable               a server that a projection or a reader needs is away
+├── PositionMoved          a projection's position is not the expected one: drop the batch, start at the stored one
+├── BadRecord              a record of the log that cannot be read or breaks a rule: rejected, counting goes on
+└── Fatal                  going on would give wrong numbers: stop, and say why
+    ├── WrongLog             the position names another log, or the log is not what it was
+    ├── DataInUse            another process has the data directory
+    ├── NewerData            the data were written by a newer version
+    └── Misconfigured        settings that are missing or contradict each other
 """
 
 from collections.abc import Sequence

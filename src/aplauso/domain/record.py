@@ -15,7 +15,15 @@ from aplauso.domain.errors import BadRecord
 from aplauso.domain.vote import YEARS, Vote
 from aplauso.v1 import vote_pb2
 
-REASONS: Final = ("unreadable", "wrong-key", "wrong-partition", "bad-id", "bad-contest", "bad-text", "bad-number")
+REASONS: Final = (
+    "unreadable",
+    "wrong-key",
+    "wrong-partition",
+    "bad-id",
+    "bad-contest",
+    "bad-text",
+    "bad-number",
+)
 MAX_BYTES: Final = 8192
 """A record's value at most; four texts of 200 characters of up to 4 bytes, folded, stay far below."""
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[78][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")

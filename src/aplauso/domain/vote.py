@@ -7,9 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from aplauso.domain.contest import MAX_NAME, Contest
+from aplauso.domain.contest import Contest
 from aplauso.domain.errors import FieldError, InvalidVote, MalformedBody
-from aplauso.domain.text import normalise
 
 YEARS: Final = (1900, 2100)
 KEY: Final = re.compile(r"[\x21-\x7e]{16,128}")
@@ -106,20 +105,11 @@ def make_vote(ballot: Ballot, contest: Contest, vote_id: str, cast_at: int) -> V
         InvalidVote: a field is wrong; all of them are named.
     """
     contest.check_window(cast_at)
-    name, album = normalise(ballot.name), normalise(ballot.album)
     year, rank = _number(ballot.year), _number(ballot.rank)
-    in_order = (
-        0 < len(name) <= MAX_NAME
-        and 0 < len(album) <= MAX_NAME
-        and YEARS[0] <= year <= YEARS[1]
-        and contest.rank.min <= rank <= contest.rank.max
-    )
-    if not in_order:
-        raise InvalidVote(_broken_rules(name, album, year, rank, contest))
-    shown = contest.spell(name, album)
-    return Vote(
-        vote_id, contest.id, shown.name, shown.album, year, rank, cast_at, shown.band, shown.record
-    )  # fmt: skip
+    if not (YEARS[0] <= year <= YEARS[1] and contest.rank.min <= rank <= contest.rank.max):
+        raise InvalidVote(_broken_rules(ballot, year, rank, contest))
+    name, band, album, record = contest.spell(ballot.name, ballot.album)
+    return Vote(vote_id, contest.id, name, album, year, rank, cast_at, band, record)
 
 
 def _number(value: int | str) -> int:
@@ -129,12 +119,12 @@ def _number(value: int | str) -> int:
     return int(value) if _DIGITS.fullmatch(value) else -1  # type: ignore[arg-type]
 
 
-def _broken_rules(name: str, album: str, year: int, rank: int, contest: Contest) -> list[FieldError]:
-    errors = [
-        FieldError(field, f"must be 1 to {MAX_NAME} characters")
-        for field, text in (("name", name), ("album", album))
-        if not 0 < len(text) <= MAX_NAME
-    ]
+def _broken_rules(ballot: Ballot, year: int, rank: int, contest: Contest) -> list[FieldError]:
+    errors: list[FieldError] = []
+    try:
+        contest.spell(ballot.name, ballot.album)
+    except InvalidVote as error:
+        errors += error.errors
     if not YEARS[0] <= year <= YEARS[1]:
         errors.append(FieldError("year", f"must be a whole number from {YEARS[0]} to {YEARS[1]}"))
     wrong_rank = contest.check_rank(rank)

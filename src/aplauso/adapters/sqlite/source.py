@@ -1,0 +1,171 @@
+"""Reading the SQLite log: for a projection in the same process, and for a recount from anywhere."""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from aplauso.adapters.sqlite.database import connect_reader, translated
+from aplauso.domain.errors import Unavailable, WrongLog
+from aplauso.domain.position import Position
+from aplauso.ports.log import Record
+
+CHUNK: Final = 5_000
+"""Records read in one short transaction, so that checkpoints can go on."""
+_TICK: Final = 0.01
+"""Seconds between two looks at the file when nobody calls."""
+_READ: Final = """
+    SELECT partition, "offset", key, value FROM records
+    WHERE partition = ? AND "offset" >= ? AND "offset" < ? ORDER BY "offset" LIMIT ?
+"""
+_NO_END: Final = 2**62
+
+
+class SqliteReader:
+    """Implements `aplauso.ports.log.LogReader`. Raises `Unavailable` when there is no log yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = connect_reader(path)
+        with translated(path):
+            row = self._connection.execute("SELECT topic, partitions FROM log").fetchone()
+        if row is None:
+            raise Unavailable(f"{path} is not a log yet")
+        self._topic, self._partitions = str(row[0]), int(row[1])
+
+    @property
+    def partitions(self) -> int:
+        """As `LogReader`."""
+        return self._partitions
+
+    def topic(self) -> str:
+        """As `LogReader`."""
+        return self._topic
+
+    def ends(self) -> Mapping[int, int]:
+        """As `LogReader`."""
+        with translated(self._path):
+            return {partition: self._end(partition) for partition in range(self._partitions)}
+
+    def read(self, partition: int, start: int, stop: int) -> Iterable[Sequence[Record]]:
+        """As `LogReader`."""
+        if stop > self.ends().get(partition, 0):
+            raise WrongLog(f"partition {partition} ends before offset {stop}")
+        while start < stop:
+            records = self.fetch(partition, start, stop, CHUNK)
+            if not records:
+                raise WrongLog(f"partition {partition} does not hold the records from offset {start} on any more")
+            yield records
+            start = records[-1].offset + 1
+
+    def fetch(self, partition: int, start: int, stop: int, limit: int) -> list[Record]:
+        """The next records from an offset on, `limit` at most. Raises `Unavailable`."""
+        with translated(self._path):
+            rows = self._connection.execute(_READ, (partition, start, stop, limit)).fetchall()
+        return [Record(partition, offset, 0, key, value) for partition, offset, key, value in rows]
+
+    def check(self, partition: int, position: Position | None) -> int:
+        """The offset at which reading goes on at a position. Raises `WrongLog` when this is not its log."""
+        if position is None:
+            return 0
+        if position.topic != self._topic:
+            raise WrongLog(f"the position of partition {partition} names the log {position.topic}, not {self._topic}")
+        with translated(self._path):
+            end = self._end(partition)
+        if position.offset > end:
+            raise WrongLog(f"partition {partition} ends at offset {end}, before the position {position.offset}")
+        return position.offset
+
+    def _end(self, partition: int) -> int:
+        query = 'SELECT max("offset") FROM records WHERE partition = ?'
+        (last,) = self._connection.execute(query, (partition,)).fetchone()
+        return 0 if last is None else int(last) + 1
+
+    def close(self) -> None:
+        """As `LogReader`."""
+        self._connection.close()
+
+
+class SqliteSource:
+    """Implements `aplauso.ports.log.VoteSource` for the only replica there is: it has every partition.
+
+    Args:
+        path: the log's file.
+        wake: set when records have been appended; without it the file is looked at a hundred times a second.
+    """
+
+    def __init__(self, path: Path, wake: threading.Event | None = None) -> None:
+        self._path = path
+        self._wake = wake or threading.Event()
+        self._tick = _TICK if wake is None else _NO_END
+        self._log: SqliteReader | None = None
+        self._at: dict[int, int] = {}
+        self._positions: Callable[[Sequence[int]], Mapping[int, Position | None]] | None = None
+
+    def start(self, positions: Callable[[Sequence[int]], Mapping[int, Position | None]]) -> None:
+        """As `VoteSource`."""
+        self._positions = positions
+
+    def poll(self, timeout: float, limit: int) -> Sequence[Record]:
+        """As `VoteSource`."""
+        self._assign()
+        records = self._fetch(limit)
+        while not records and timeout > 0:
+            waited = min(timeout, self._tick)
+            self._wake.wait(waited)
+            self._wake.clear()
+            records = self._fetch(limit)
+            timeout -= waited
+        return records
+
+    def seek(self, partition: int, position: Position | None) -> None:
+        """As `VoteSource`."""
+        if partition in self._at:
+            self._at[partition] = self._reader().check(partition, position)
+
+    def topic(self) -> str:
+        """As `VoteSource`."""
+        return self._reader().topic()
+
+    def note_progress(self, positions: Mapping[int, Position]) -> None:
+        """As `VoteSource`: there is no group to tell."""
+
+    def lags(self) -> Mapping[int, int]:
+        """As `VoteSource`."""
+        ends = self._reader().ends()
+        return {partition: ends[partition] - at for partition, at in self._at.items()}
+
+    @property
+    def partitions(self) -> int:
+        """As `VoteSource`."""
+        return self._reader().partitions
+
+    def close(self) -> None:
+        """As `VoteSource`."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+        self._at = {}
+
+    def _reader(self) -> SqliteReader:
+        if self._log is None:
+            self._log = SqliteReader(self._path)
+        return self._log
+
+    def _assign(self) -> None:
+        """Takes every partition at its projection's position, once."""
+        if self._at or self._positions is None:
+            return
+        reader = self._reader()
+        stored = self._positions(range(reader.partitions))
+        self._at = {partition: reader.check(partition, stored[partition]) for partition in range(reader.partitions)}
+
+    def _fetch(self, limit: int) -> list[Record]:
+        share = max(1, limit // max(1, len(self._at)))  # so that a busy partition does not starve the others
+        records: list[Record] = []
+        for partition, at in self._at.items():
+            found = self._reader().fetch(partition, at, _NO_END, min(share, limit - len(records)))
+            if found:
+                self._at[partition] = found[-1].offset + 1
+                records += found
+        return records

@@ -1,0 +1,207 @@
+"""Step 1: validate, stamp, hand in.
+
+A vote that came alone is handed in together with those that came at the same time; nobody waits longer
+than a moment for company, and nobody at all when the way is free.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
+
+from aplauso.domain.contest import Contest
+from aplauso.domain.errors import (
+    AplausoError,
+    FieldError,
+    InvalidVote,
+    NotOpen,
+    NotRecorded,
+    Undecided,
+    UnknownContest,
+)
+from aplauso.domain.vote import Ballot, Vote, id_from_key, make_vote
+from aplauso.ports.clock import Clock
+from aplauso.ports.intake import Intake, Receipt, Status
+
+BATCH: Final = 256
+"""Votes handed in together, at most, when each came alone."""
+CHUNK: Final = 2_500
+"""Votes handed in together, at most, when they came as one batch: far below gRPC's message limit."""
+
+
+class Limits(NamedTuple):
+    """How the gateway gathers votes.
+
+    Attributes:
+        wait: seconds that a vote waits for company while another batch is on its way.
+        flights: batches on their way at once.
+        waiting: votes that may wait for an answer; one more is refused as "try later".
+    """
+
+    wait: float = 0.003
+    flights: int = 8
+    waiting: int = 20_000
+
+
+class Batcher:
+    """Gathers single votes into batches for the intake. Used by one event loop."""
+
+    def __init__(self, intake: Intake, limits: Limits | None = None) -> None:
+        self._intake = intake
+        self._limits = limits or Limits()
+        self._votes: list[Vote] = []
+        self._futures: list[asyncio.Future[Receipt]] = []
+        self._flights: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.Handle | None = None
+        self._unanswered = 0
+        self._closed = False
+
+    async def submit(self, vote: Vote) -> Receipt:
+        """Hands in one vote and returns its receipt.
+
+        Raises:
+            NotRecorded: too many votes wait already, or the batcher is closed.
+        """
+        self._admit(1)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Receipt] = loop.create_future()
+        self._votes.append(vote)
+        self._futures.append(future)
+        if len(self._votes) >= BATCH:
+            self._send()
+        elif self._timer is None:
+            self._timer = loop.call_later(self._limits.wait, self._due) if self._flights else loop.call_soon(self._due)
+        try:
+            return await future
+        finally:
+            self._unanswered -= 1
+
+    async def submit_many(self, votes: Sequence[Vote]) -> Sequence[Receipt]:
+        """Hands in votes that came together and returns their receipts, in order. Raises as `submit`."""
+        self._admit(len(votes))
+        try:
+            chunks = [votes[at : at + CHUNK] for at in range(0, len(votes), CHUNK)]
+            parts = await asyncio.gather(*(self._intake.submit(chunk) for chunk in chunks))
+            return [receipt for part in parts for receipt in part]
+        finally:
+            self._unanswered -= len(votes)
+
+    async def close(self) -> None:
+        """Refuses what comes from now on, and answers what is under way."""
+        self._closed = True
+        while self._votes or self._flights:
+            self._send()
+            if self._flights:
+                await asyncio.wait(self._flights)
+
+    def _admit(self, votes: int) -> None:
+        if self._closed:
+            raise NotRecorded("the gateway is stopping")
+        if self._unanswered + votes > self._limits.waiting:
+            raise NotRecorded("too many votes wait for their answer")
+        self._unanswered += votes
+
+    def _due(self) -> None:
+        self._timer = None
+        self._send()
+
+    def _send(self) -> None:
+        """Sends the next batch, if a flight is free; a flight that ends calls again."""
+        if not self._votes or len(self._flights) >= self._limits.flights:
+            return
+        votes, self._votes = self._votes[:BATCH], self._votes[BATCH:]
+        futures, self._futures = self._futures[:BATCH], self._futures[BATCH:]
+        flight = asyncio.create_task(self._fly(votes, futures))
+        self._flights.add(flight)
+        flight.add_done_callback(self._landed)
+
+    def _landed(self, flight: asyncio.Task[None]) -> None:
+        self._flights.discard(flight)
+        self._send()
+
+    async def _fly(self, votes: list[Vote], futures: list[asyncio.Future[Receipt]]) -> None:
+        try:
+            receipts = await self._intake.submit(votes)
+        except Exception as error:
+            # The port promises not to raise; if it does all the same, nobody knows what became of the votes.
+            receipts = [Receipt(vote.id, Status.UNDECIDED, "undecided", detail=str(error)) for vote in votes]
+            raise
+        finally:
+            for future, receipt in zip(futures, receipts, strict=True):
+                if not future.done():  # its client may have hung up
+                    future.set_result(receipt)
+
+
+class Caster:
+    """Takes ballots for the contests and gives receipts.
+
+    Args:
+        contests: by id.
+        batcher: where votes go.
+        clock: gives the stamps.
+        new_id: gives anonymous votes their UUIDv7.
+    """
+
+    def __init__(
+        self, contests: Mapping[str, Contest], batcher: Batcher, clock: Clock, new_id: Callable[[], str]
+    ) -> None:
+        self.contests = contests
+        self._batcher = batcher
+        self._clock = clock
+        self._new_id = new_id
+
+    def contest(self, contest_id: str) -> Contest:
+        """The contest of an id. Raises `UnknownContest`."""
+        contest = self.contests.get(contest_id)
+        if contest is None:
+            raise UnknownContest(contest_id)
+        return contest
+
+    async def cast(self, contest: Contest, ballot: Ballot, key: str | None = None) -> str:
+        """Casts one vote and returns its id once the log has it.
+
+        Raises:
+            NotOpen, InvalidVote: it was refused.
+            NotRecorded: it was certainly not recorded.
+            Undecided: nobody can tell.
+        """
+        vote_id = self._new_id() if key is None else id_from_key(contest.id, key)
+        receipt = await self._batcher.submit(make_vote(ballot, contest, vote_id, self._clock.now_ms()))
+        if receipt.status is Status.RECORDED:
+            return vote_id
+        raise failure(receipt)
+
+    def stamp(self, contest: Contest, ballot: Ballot, key: str | None, line: int, at: int) -> Vote:
+        """Makes the vote of one line of a batch. Raises `NotOpen` and `InvalidVote`."""
+        vote_id = self._new_id() if key is None else id_from_key(contest.id, key, line)
+        return make_vote(ballot, contest, vote_id, at)
+
+    async def cast_many(self, votes: Sequence[Vote]) -> Sequence[Receipt]:
+        """Casts the votes of a batch and returns their receipts, in order. Raises `NotRecorded`."""
+        return await self._batcher.submit_many(votes)
+
+    def now(self) -> int:
+        """The stamp of this moment, in milliseconds since the epoch."""
+        return self._clock.now_ms()
+
+    async def close(self) -> None:
+        """Refuses what comes from now on, and answers what is under way."""
+        await self._batcher.close()
+
+
+def failure(receipt: Receipt) -> AplausoError:
+    """The error that a receipt other than `RECORDED` stands for."""
+    if receipt.status is Status.UNDECIDED:
+        return Undecided(receipt.id, receipt.detail)
+    if receipt.status is Status.NOT_RECORDED:
+        return NotRecorded(receipt.detail or "the log cannot be reached")
+    if receipt.reason == NotOpen.reason:
+        return NotOpen(receipt.detail)
+    return InvalidVote([FieldError(receipt.field, receipt.detail)])
+
+
+def choose_default(contests: Mapping[str, Contest], named: str | None) -> Contest | None:
+    """The default contest: the named one, or the only one, or none."""
+    if named is not None:
+        return contests.get(named)
+    return next(islice(contests.values(), 1)) if len(contests) == 1 else None

@@ -1,0 +1,86 @@
+"""Step 2: judge, append to the log, answer once it is durable."""
+
+from collections.abc import Mapping, Sequence
+
+from aplauso.domain.contest import Contest
+from aplauso.domain.errors import InvalidVote, NotOpen, UnknownContest
+from aplauso.domain.record import encode, partition_of
+from aplauso.domain.vote import Vote
+from aplauso.ports.intake import Receipt, Status
+from aplauso.ports.log import Appended, Entry, VoteLog
+
+_STATUS = {
+    Appended.RECORDED: (Status.RECORDED, ""),
+    Appended.NOT_RECORDED: (Status.NOT_RECORDED, "not-recorded"),
+    Appended.UNDECIDED: (Status.UNDECIDED, "undecided"),
+}
+
+
+class Collector:
+    """The authority on what enters the log.
+
+    Args:
+        contests: by id; may be replaced while votes come in.
+        log: where votes go.
+    """
+
+    def __init__(self, contests: Mapping[str, Contest], log: VoteLog) -> None:
+        self.contests = contests
+        self._log = log
+
+    async def collect(self, votes: Sequence[Vote], values: Sequence[bytes]) -> Sequence[Receipt]:
+        """Records those of the votes that their contests allow.
+
+        Args:
+            votes: normalised, with their ids and stamps.
+            values: the bytes of each, as `aplauso.domain.record.encode` makes them.
+
+        Returns:
+            One receipt a vote, in order.
+        """
+        verdicts = [judge(vote, self.contests) for vote in votes]
+        partitions = self._log.partitions
+        entries = []
+        for vote, value, refused in zip(votes, values, verdicts, strict=True):
+            if refused is None:
+                key = vote.id.encode()
+                entries.append(Entry(key, value, partition_of(key, partitions)))
+        outcomes = iter(await self._log.append(entries) if entries else ())
+        return [
+            refused or Receipt(vote.id, *_STATUS[next(outcomes)]) for vote, refused in zip(votes, verdicts, strict=True)
+        ]
+
+    async def ready(self) -> None:
+        """Checks that a vote could be recorded now. Raises as `VoteLog.ready`."""
+        await self._log.ready()
+
+
+def judge(vote: Vote, contests: Mapping[str, Contest]) -> Receipt | None:
+    """Holds a vote against the rules of its contest; None when it may enter the log."""
+    contest = contests.get(vote.contest)
+    if contest is None:
+        return Receipt(vote.id, Status.REFUSED, UnknownContest.reason, "contest", f"there is no contest {vote.contest}")
+    try:
+        contest.check_window(vote.cast_at)
+    except NotOpen as error:
+        return Receipt(vote.id, Status.REFUSED, NotOpen.reason, "", str(error))
+    wrong = contest.check_rank(vote.rank) or contest.check_listed(vote.band, vote.record)
+    return wrong and Receipt(vote.id, Status.REFUSED, InvalidVote.reason, wrong.field, wrong.message)
+
+
+class NearIntake:
+    """The intake of a collector in the same process."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+        self._closed = False
+
+    async def submit(self, votes: Sequence[Vote]) -> Sequence[Receipt]:
+        """As `aplauso.ports.intake.Intake`."""
+        if self._closed:
+            return [Receipt(vote.id, Status.NOT_RECORDED, "not-recorded", "", "stopping") for vote in votes]
+        return await self._collector.collect(votes, [encode(vote) for vote in votes])
+
+    async def close(self) -> None:
+        """As `aplauso.ports.intake.Intake`."""
+        self._closed = True
