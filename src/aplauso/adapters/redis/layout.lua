@@ -1,0 +1,45 @@
+-- How a partition lies in Redis; put in front of each of the scripts.
+--
+--   aplauso:{p3}:state       hash: topic, offset, epoch (the position), time (the latest stamp), dirty
+--   aplauso:{p3}:absent      never there: naming it makes a slot on the move answer TRYAGAIN, on both of its nodes
+--   aplauso:{p3}:ids         hash: table of remembered ids -> how many; "k" for those of keys, or a ten-minute slot
+--   aplauso:{p3}:i:k:17      hash: bucket 17 of table k; each field is an id, 16 bytes
+--   aplauso:{p3}:contests    set: ids of contests
+--   aplauso:{p3}:b:<contest> hash: band -> MessagePack of [band, votes, rank_sum, cast_at, id, name]
+--   aplauso:{p3}:a:<contest> hash: band and album -> MessagePack of [band, album, votes, cast_at, id, title]
+--
+-- Tables grow by linear hashing (Litwin, 1980): the number of buckets follows from the number of ids alone.
+
+local call = redis.call
+local STATE = KEYS[1]
+local PREFIX = string.sub(STATE, 1, -6)
+local IDS, CONTESTS = PREFIX .. 'ids', PREFIX .. 'contests'
+local LOAD = 40      -- ids a bucket, on average: the fullest stays below 128, where it would lose its compact form
+local CHUNK = 1000   -- arguments of one command: Lua's unpack ends at 8,000
+
+local function buckets_for(ids)
+  return math.max(1, math.ceil(ids / LOAD))
+end
+
+local function bucket_key(table_name, bucket)
+  return PREFIX .. 'i:' .. table_name .. ':' .. bucket
+end
+
+-- Runs a command with many arguments in several calls; `width` arguments belong together.
+local function in_chunks(command, key, arguments, width)
+  local step = CHUNK * (width or 1)
+  for first = 1, #arguments, step do
+    call(command, key, unpack(arguments, first, math.min(first + step - 1, #arguments)))
+  end
+end
+
+local function forget(table_name, ids)
+  local keys = {}
+  for bucket = 0, buckets_for(ids) - 1 do
+    keys[bucket + 1] = bucket_key(table_name, bucket)
+  end
+  for first = 1, #keys, CHUNK do
+    call('UNLINK', unpack(keys, first, math.min(first + CHUNK - 1, #keys)))
+  end
+  call('HDEL', IDS, table_name)
+end

@@ -1,0 +1,199 @@
+"""Standings in Redis: one atomic script a batch, one hash slot a partition."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from struct import iter_unpack
+from typing import Any, Final
+
+import msgspec
+
+from aplauso.adapters.redis.client import Connection, RedisSettings, Script, hmget, translated
+from aplauso.domain.errors import PositionMoved
+from aplauso.domain.position import Position
+from aplauso.domain.tally import SLOT_MS, AlbumTally, Bands, BandTally, Spelling
+from aplauso.ports.projection import Applied, LoggedVote
+from aplauso.ports.standings import PartitionStandings
+
+_POSITION: Final = ("topic", "offset", "epoch")
+_KEYED: Final = -1
+_pack: Final = msgspec.msgpack.Encoder().encode
+
+
+class RedisStandings:
+    """`StandingsStore` over Redis 6.2 or later, Valkey, or a Redis Cluster.
+
+    A partition that a script left half written is marked dirty; whoever finds it so wipes it, and it is
+    counted again from its beginning.
+    """
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._connection = Connection(settings)
+        self._count = Script(self._connection, "count.lua")
+        self._wipe = Script(self._connection, "wipe.lua")
+
+    def positions(self, partitions: Sequence[int]) -> dict[int, Position | None]:
+        """As `ProjectionStore.positions`; a dirty partition is wiped, and has none."""
+        with translated():
+            states = hmget(self._connection, partitions, (*_POSITION, "dirty"))
+            for partition, state in zip(partitions, states, strict=True):
+                if state[3] is not None:
+                    self._wipe(partition)
+        return {
+            partition: None if state[3] is not None else _position(state)
+            for partition, state in zip(partitions, states, strict=True)
+        }
+
+    def apply(
+        self, partition: int, expected: Position | None, following: Position, votes: Sequence[LoggedVote]
+    ) -> Applied:
+        """As `ProjectionStore.apply`. A dirty partition is wiped, and its stored position is then none."""
+        contests, packed = _pack_votes(votes)
+        with translated():
+            answer = self._count(partition, *(expected or ("", "", "")), *following, *packed)
+            if answer[0] == b"dirty":
+                self._wipe(partition)
+                raise PositionMoved(None)
+        if answer[0] == b"moved":
+            raise PositionMoved(_position([*answer[1:], None, None, None][:3]))
+        return Applied(_by_contest(contests, answer[1]), _by_contest(contests, answer[2]))
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._connection.close()
+
+
+def _by_contest(contests: Iterable[str], numbers: Iterable[int]) -> dict[str, int]:
+    return {contest: number for contest, number in zip(contests, numbers, strict=True) if number}
+
+
+def _position(state: Sequence[bytes | None]) -> Position | None:
+    topic, offset, epoch = state[:3]
+    if topic is None or offset is None or epoch is None:
+        return None
+    return Position(topic.decode(), int(offset), int(epoch))
+
+
+def _pack_votes(votes: Sequence[LoggedVote]) -> tuple[list[str], tuple[bytes, bytes, bytes]]:
+    """The batch's contests, and its ids, votes and groups as count.lua takes them.
+
+    A group is one spelling of one album: what all its votes have in common crosses the wire once.
+    """
+    ids = bytes.fromhex("".join([entry.vote.id for entry in votes]).replace("-", ""))
+    groups: dict[tuple[str, str, str, str, str], int] = {}
+    group_of, ranks, stamps = [], [], []
+    for _, vote in votes:
+        group = (vote.contest, vote.band, vote.record, vote.name, vote.album)
+        group_of.append(groups.setdefault(group, len(groups) + 1))
+        ranks.append(vote.rank)
+        stamps.append(vote.cast_at)
+    tables, table_of = _tables(ids)
+    contests = {contest: at for at, contest in enumerate(dict.fromkeys(group[0] for group in groups), start=1)}
+    rows = [(contests[group[0]], *group[1:]) for group in groups]
+    votes_packed = _pack((tables, table_of, group_of, ranks, stamps))
+    return list(contests), (ids, votes_packed, _pack((list(contests), rows)))
+
+
+def _tables(ids: bytes) -> tuple[list[str], list[int]]:
+    """The tables that remember the ids, and of each id the number of its table, from 1.
+
+    A UUIDv7 begins with its 48 bits of milliseconds, followed by its version (RFC 9562, section 5.7).
+    """
+    slots = [
+        (high << 16 | low) // SLOT_MS if version >> 12 == 7 else _KEYED
+        for high, low, version in iter_unpack(">IHH8x", ids)
+    ]
+    numbers = {slot: at for at, slot in enumerate(dict.fromkeys(slots), start=1)}
+    names = ["k" if slot == _KEYED else str(slot) for slot in numbers]
+    return names, [numbers[slot] for slot in slots]
+
+
+class _Band(msgspec.Struct, array_like=True, gc=False):
+    """A value of a contest's hash of bands."""
+
+    band: str
+    votes: int
+    rank_sum: int
+    cast_at: int
+    id: str
+    shown: str
+
+
+class _Album(msgspec.Struct, array_like=True, gc=False):
+    """A value of a contest's hash of albums."""
+
+    band: str
+    album: str
+    votes: int
+    cast_at: int
+    id: str
+    shown: str
+
+
+_bands: Final = msgspec.msgpack.Decoder(list[_Band]).decode
+_albums: Final = msgspec.msgpack.Decoder(list[_Album]).decode
+
+
+class RedisStandingsReader:
+    """`StandingsReader` over the same Redis."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        self._partitions = range(settings.partitions)
+        self._connection = Connection(settings)
+        self._read = Script(self._connection, "read.lua")
+
+    def version(self) -> tuple[tuple[bytes | None, ...], ...]:
+        """As `StandingsReader.version`: the positions, as they are stored."""
+        with translated():
+            return tuple(tuple(state) for state in hmget(self._connection, self._partitions, (*_POSITION, "dirty")))
+
+    def read(self, contest: str) -> Bands:
+        """As `StandingsReader.read`."""
+        bands: Bands = {}
+        for partition in self._partitions:
+            with translated():
+                answer = self._read(partition, contest)
+            if answer:
+                _merge(bands, answer[4], answer[5])
+        return bands
+
+    def partition(self, partition: int) -> PartitionStandings:
+        """As `StandingsReader.partition`."""
+        with translated():
+            answer = self._read(partition)
+        contests: dict[str, Bands] = {}
+        for at in range(3, len(answer), 3):
+            _merge(contests.setdefault(answer[at].decode(), {}), answer[at + 1], answer[at + 2])
+        return PartitionStandings(_position(answer) if answer else None, contests)
+
+    def partitions(self) -> Mapping[int, Position]:
+        """As `StandingsReader.partitions`."""
+        with translated():
+            states = hmget(self._connection, self._partitions, (*_POSITION, "dirty"))
+        found = {at: _position(state) for at, state in zip(self._partitions, states, strict=True) if state[3] is None}
+        return {at: position for at, position in found.items() if position is not None}
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._connection.close()
+
+
+def _merge(into: Bands, bands: Any, albums: Any) -> None:
+    """Adds one partition's lines of a contest, as read.lua answers them."""
+    for line in _bands(bands):
+        tally = into.get(line.band)
+        if tally is None:
+            into[line.band] = BandTally(line.votes, line.rank_sum, Spelling(line.cast_at, line.id, line.shown), {})
+            continue
+        tally.votes += line.votes
+        tally.rank_sum += line.rank_sum
+        # Tuples are built only where they may win: this runs for every band of every partition.
+        if line.cast_at <= tally.shown.cast_at:
+            tally.shown = min(tally.shown, Spelling(line.cast_at, line.id, line.shown))
+    for row in _albums(albums):
+        known = into[row.band].albums
+        album = known.get(row.album)
+        if album is None:
+            known[row.album] = AlbumTally(row.votes, Spelling(row.cast_at, row.id, row.shown))
+            continue
+        album.votes += row.votes
+        if row.cast_at <= album.shown.cast_at:
+            album.shown = min(album.shown, Spelling(row.cast_at, row.id, row.shown))

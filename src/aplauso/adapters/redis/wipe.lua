@@ -1,0 +1,16 @@
+-- Wipes a dirty partition; does nothing to one that is not. KEYS: state, absent.
+
+if call('HEXISTS', STATE, 'dirty') == 0 then
+  return 0
+end
+local counts = call('HGETALL', IDS)
+for at = 1, #counts, 2 do
+  forget(counts[at], tonumber(counts[at + 1]))
+end
+for _, contest in ipairs(call('SMEMBERS', CONTESTS)) do
+  call('UNLINK', PREFIX .. 'b:' .. contest, PREFIX .. 'a:' .. contest)
+end
+-- The state goes last: until then the partition is dirty.
+call('UNLINK', IDS, CONTESTS)
+call('DEL', STATE)
+return 1
