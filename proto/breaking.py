@@ -1,4 +1,4 @@
-"""Compares the .proto files with the baseline; prints what would break clients or recorded votes, and exits 1.
+"""Compares the .proto files with the baseline; prints what would break clients or recorded votes, exits 1.
 
 With --update, accepts the files as they are: they become the baseline. An addition needs no update to pass,
 and gets one so that it is held from then on: the comparison asks for it.

@@ -1,0 +1,235 @@
+"""What comes in over gRPC, up to the collector's own rules: reading, ids and stamps, deadlines, limits."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar
+
+import structlog
+from google.protobuf.message import DecodeError
+from grpc import StatusCode
+from grpc.aio import ServicerContext
+from uuid_utils import uuid7
+
+from aplauso.adapters.grpc.guard import Guard
+from aplauso.adapters.grpc.wire import NOTHING_RECORDED, to_wire, undecided
+from aplauso.domain.contest import Contest
+from aplauso.domain.errors import BadRecord, InvalidVote, NotOpen, Refused, UnknownContest
+from aplauso.domain.record import check, encode, from_message
+from aplauso.domain.vote import Ballot, Vote, make_vote
+from aplauso.flow.cast import choose_default
+from aplauso.ports.clock import Clock
+from aplauso.ports.intake import Receipt, Status
+from aplauso.v1 import collector_pb2 as pb
+from aplauso.v1 import confproto_pb2 as older
+from aplauso.v1 import vote_pb2
+
+SENT: Final = "Información enviada con éxito"
+"""What the older service answers for a recorded vote."""
+LONGEST: Final = 10.0
+"""Seconds until a call is answered at the latest, whatever its own deadline."""
+MAX_VOTES: Final = 10_000
+"""Votes of a call, at most."""
+MAX_SKEW: Final = 60_000
+"""Milliseconds that a gateway's stamp may differ from the collector's clock."""
+_MARGIN: Final = 0.25  # seconds before the call's deadline at which it is answered: the way back takes time
+_REFUSED: Final = ((NOTHING_RECORDED, "1"),)
+
+Context = ServicerContext[Any, Any]
+M = TypeVar("M")
+_log = structlog.get_logger(__name__)
+
+
+class Collects(Protocol):
+    """Whoever judges votes by their contests and records them: `aplauso.flow.collect.Collector`."""
+
+    def collect(self, votes: Sequence[Vote], values: Sequence[bytes]) -> Awaitable[Sequence[Receipt]]:
+        """One receipt a vote, in order."""
+        ...
+
+
+class Rules(NamedTuple):
+    """What votes without an id are made with.
+
+    Attributes:
+        contests: by id; may be replaced while votes come in.
+        default: the default contest's id; None when it is the only one, or there is none.
+        clock: gives the stamps.
+    """
+
+    contests: Mapping[str, Contest]
+    default: str | None
+    clock: Clock
+
+
+class Door:
+    """The handlers of both services.
+
+    Args:
+        collector: where votes go.
+        rules: for votes of those who are no gateway.
+        guard: says who is one.
+        max_concurrent: batches under way at once; one more is refused with RESOURCE_EXHAUSTED.
+    """
+
+    def __init__(self, collector: Collects, rules: Rules, guard: Guard, max_concurrent: int) -> None:
+        self._collector = collector
+        self._rules = rules
+        self._guard = guard
+        self._max_concurrent = max_concurrent
+        self._under_way: set[asyncio.Future[Sequence[Receipt]]] = set()
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+        self._give_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def cast_batch(self, body: bytes, context: Context) -> pb.BatchReceipt:
+        """`aplauso.v1.Collector/CastBatch`."""
+        try:
+            gateway = self._guard.is_gateway(context)
+        except PermissionError as error:
+            await _refuse(context, StatusCode.UNAUTHENTICATED, str(error))
+        await self._admit(context)
+        batch = await _parse(pb.VoteBatch.FromString, body, context)
+        if len(batch.votes) > MAX_VOTES:
+            await _refuse(context, StatusCode.INVALID_ARGUMENT, f"more than {MAX_VOTES} votes in a batch")
+        # What a newer gateway knows and this collector does not must not enter the log unchecked.
+        batch.DiscardUnknownFields()
+        return pb.BatchReceipt(receipts=await self._answer(batch.votes, gateway, context))
+
+    async def _answer(self, messages: Iterable[vote_pb2.Vote], gateway: bool, context: Context) -> list[pb.VoteReceipt]:
+        verdicts: list[Receipt | Vote] = []
+        values: list[bytes] = []
+        now = self._rules.clock.now_ms()
+        for message in messages:
+            trusted = gateway and message.id
+            verdict = from_gateway(message, now) if trusted else from_voter(message, self._rules, now)
+            verdicts.append(verdict)
+            if isinstance(verdict, Vote):
+                values.append(message.SerializeToString() if trusted else encode(verdict))
+        votes = [verdict for verdict in verdicts if isinstance(verdict, Vote)]
+        receipts = iter(await self._collect(votes, values, context) if votes else ())
+        return [
+            to_wire(next(receipts), verdict.cast_at) if isinstance(verdict, Vote) else to_wire(verdict, 0)
+            for verdict in verdicts
+        ]
+
+    async def return_info(self, body: bytes, context: Context) -> older.replyInfo:
+        """`confproto.getInfo/returnInfo`: one vote for the default contest."""
+        await self._admit(context)
+        request = await _parse(older.requestId.FromString, body, context)
+        contest = choose_default(self._rules.contests, self._rules.default)
+        if contest is None:
+            await _refuse(context, StatusCode.FAILED_PRECONDITION, "there is no default contest")
+        ballot = Ballot(request.name, request.album, request.year, request.rank)
+        try:
+            vote = make_vote(ballot, contest, str(uuid7()), self._rules.clock.now_ms())
+        except InvalidVote as error:
+            await _refuse(context, StatusCode.INVALID_ARGUMENT, str(error))
+        except NotOpen as error:
+            await _refuse(context, StatusCode.FAILED_PRECONDITION, str(error))
+        [receipt] = await self._collect([vote], [encode(vote)], context)
+        if receipt.status is not Status.RECORDED:
+            await _fail(context, receipt)
+        return older.replyInfo(info=SENT)
+
+    async def _admit(self, context: Context) -> None:
+        if self._stopping:
+            await _refuse(context, StatusCode.UNAVAILABLE, "the collector is stopping")
+        # Those that were answered "undecided" are still under way, and count.
+        if len(self._under_way) >= self._max_concurrent:
+            await _refuse(context, StatusCode.RESOURCE_EXHAUSTED, "too many calls are under way")
+
+    async def _collect(self, votes: Sequence[Vote], values: Sequence[bytes], context: Context) -> Sequence[Receipt]:
+        """The collector's receipts, or "undecided" when they do not come before the call's deadline."""
+        task = asyncio.ensure_future(self._collector.collect(votes, values))
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
+        if (call := asyncio.current_task()) is not None:
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+        # Waiting, unlike awaiting, leaves the task alone when the client goes away.
+        either: set[asyncio.Future[Any]] = {task, self._give_up}
+        await asyncio.wait(either, timeout=_patience(context), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            return [undecided(vote.id, "the log did not answer in time") for vote in votes]
+        if task.cancelled() or task.exception() is not None:
+            return [undecided(vote.id, "the collector failed") for vote in votes]
+        return task.result()
+
+    def _done(self, task: asyncio.Future[Sequence[Receipt]]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("the collector failed; its votes are undecided", exc_info=error)
+
+    async def drain(self, seconds: float) -> None:
+        """Refuses calls from now on, and waits until those under way are answered.
+
+        Args:
+            seconds: after these, what is not known yet is answered as undecided.
+        """
+        self._stopping = True
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=seconds)
+        if not self._give_up.done():
+            self._give_up.set_result(None)
+        if self._calls:  # gRPC's own tasks: they end once the answer is on its way
+            await asyncio.wait(self._calls, timeout=1.0)
+
+
+def from_gateway(message: vote_pb2.Vote, now: int) -> Vote | Receipt:
+    """The vote that a gateway made, or why it is not taken."""
+    vote = from_message(message)
+    try:
+        check(vote)
+    except BadRecord as error:
+        return Receipt(vote.id, Status.REFUSED, InvalidVote.reason, "", f"{error.reason}: {error}")
+    if abs(vote.cast_at - now) > MAX_SKEW:
+        late = f"the stamp is {(vote.cast_at - now) / 1000:+.0f} s from the collector's clock"
+        return Receipt(vote.id, Status.NOT_RECORDED, "clock", "cast_at_ms", late)
+    return vote
+
+
+def from_voter(message: vote_pb2.Vote, rules: Rules, now: int) -> Vote | Receipt:
+    """The vote that somebody who is no gateway means, with an id and a stamp of ours, or why it is not taken."""
+    ballot = Ballot(message.name, message.album, message.year, message.rank)
+    try:
+        contest = rules.contests.get(message.contest) if message.contest else _default(rules)
+        if contest is None:
+            raise UnknownContest(message.contest)
+        return make_vote(ballot, contest, str(uuid7()), now)
+    except InvalidVote as error:
+        return Receipt("", Status.REFUSED, error.reason, error.errors[0].field, str(error))
+    except Refused as error:
+        return Receipt("", Status.REFUSED, error.reason, "", str(error))
+
+
+def _default(rules: Rules) -> Contest | None:
+    return choose_default(rules.contests, rules.default)
+
+
+def _patience(context: Context) -> float:
+    remaining: float | None = context.time_remaining()
+    return LONGEST if remaining is None else min(LONGEST, max(0.0, remaining - min(_MARGIN, remaining / 5)))
+
+
+async def _parse(read: Callable[[bytes], M], body: bytes, context: Context) -> M:
+    try:
+        return read(body)
+    except (DecodeError, UnicodeDecodeError) as error:
+        await _refuse(context, StatusCode.INVALID_ARGUMENT, f"the message cannot be read: {error}")
+
+
+async def _refuse(context: Context, code: StatusCode, why: str) -> NoReturn:
+    """Ends the call, saying that it has recorded nothing."""
+    await context.abort(code, why, _REFUSED)
+
+
+async def _fail(context: Context, receipt: Receipt) -> NoReturn:
+    """Ends an older client's call with the code for a vote that is not recorded."""
+    if receipt.status is Status.UNDECIDED:
+        why = f"undecided, the vote {receipt.id} may be recorded: {receipt.detail}"
+        await context.abort(StatusCode.DEADLINE_EXCEEDED, why)
+    if receipt.status is Status.NOT_RECORDED:
+        await _refuse(context, StatusCode.UNAVAILABLE, f"not recorded: {receipt.detail or receipt.reason}")
+    not_open = receipt.reason == NotOpen.reason
+    code = StatusCode.FAILED_PRECONDITION if not_open else StatusCode.INVALID_ARGUMENT
+    await _refuse(context, code, f"{receipt.field}: {receipt.detail}" if receipt.field else receipt.detail)
