@@ -1,0 +1,142 @@
+"""Hands records to librdkafka's producer and gathers what became of them, on one polling thread."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from aplauso.adapters.kafka.config import KafkaSettings
+from aplauso.ports.log import Appended, Entry
+
+_LOG: Final = logging.getLogger(__name__)
+_POLL: Final = 0.1  # seconds that an idle poll waits; a report wakes it
+
+
+class Handover:
+    """The records of one call on their way, and what became of each.
+
+    The caller's thread hands over, the polling thread settles: each writes only its own counter, so that no
+    lock is needed; whichever comes last sees that both are equal.
+    """
+
+    __slots__ = ("_handed", "_settled", "error", "results")
+
+    def __init__(self, size: int) -> None:
+        self.results = [Appended.NOT_RECORDED] * size
+        self.error: KafkaError | None = None
+        self._handed = -1
+        self._settled = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the fate of every record is known."""
+        return self._settled == self._handed
+
+    def run(self, producer: Producer, topic: str, entries: Sequence[Entry]) -> None:
+        """Hands the records over, in order, up to the first that the producer does not take."""
+        handed = 0
+        results = self.results
+        produce = producer.produce
+        for index, (key, value, partition) in enumerate(entries):
+            results[index] = Appended.UNDECIDED  # before it goes: its report may come at once
+            try:
+                produce(topic, value, key, partition, partial(self._settle, index))
+            except (BufferError, KafkaException) as error:
+                results[index] = Appended.NOT_RECORDED
+                _LOG.warning("Kafka's producer took %d of %d records: %s", handed, len(entries), error)
+                break
+            handed += 1
+        self._handed = handed
+
+    def _settle(self, index: int, error: KafkaError | None, _message: object) -> None:
+        if error is None:
+            self.results[index] = Appended.RECORDED
+        else:
+            self.error = error
+        self._settled += 1
+
+
+class PollingProducer:
+    """An idempotent producer and the thread that polls it.
+
+    Args:
+        settings: where the topic is.
+        settled: called on the polling thread after each round of reports.
+        brokers_lost: called on the polling thread when the last connection to a broker is gone.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        settled: Callable[[], None],
+        brokers_lost: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._settled = settled
+        self._brokers_lost = brokers_lost
+        self._broken = False
+        self._closing: float | None = None
+        self._producer = self._make()
+        self._thread = threading.Thread(target=self._run, name="kafka-producer", daemon=True)
+        self._thread.start()
+
+    def hand_over(self, entries: Sequence[Entry]) -> Handover:
+        """Gives records to the producer; never waits."""
+        call = Handover(len(entries))
+        call.run(self._producer, self._settings.topic, entries)
+        return call
+
+    def purge(self) -> None:
+        """Drops what has not been answered yet; its fate is undecided."""
+        self._producer.purge()
+
+    def close(self, timeout: float) -> None:
+        """Waits for what was handed over, `timeout` seconds at most, and drops the rest."""
+        self._closing = time.monotonic() + timeout
+        self._thread.join()
+
+    def _make(self) -> Producer:
+        return Producer(
+            self._settings.client(
+                enable_idempotence=True,
+                acks="all",
+                compression_type="lz4",
+                linger_ms=2,
+                message_timeout_ms=300_000,
+                request_timeout_ms=5_000,
+                message_max_bytes=self._settings.max_bytes,
+                queue_buffering_max_messages=200_000,
+                queue_buffering_max_kbytes=131_072,
+            )
+            | {"error_cb": self._on_error}
+        )
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            self._broken = True
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._brokers_lost(f"Kafka: {error}")
+
+    def _run(self) -> None:
+        while self._closing is None or (len(self._producer) and time.monotonic() < self._closing):
+            if self._producer.poll(_POLL):
+                self._settled()
+            if self._broken:
+                self._replace()
+        self._drop(self._producer)
+
+    def _replace(self) -> None:
+        """Goes on with a new producer after an error that an idempotent one cannot recover from."""
+        _LOG.error("Kafka's producer failed for good and is made anew; what it had not delivered is undecided")
+        old, self._producer = self._producer, self._make()
+        self._broken = False
+        self._drop(old)
+
+    def _drop(self, producer: Producer) -> None:
+        producer.purge()
+        producer.poll(0)
+        self._settled()
