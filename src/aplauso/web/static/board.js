@@ -63,7 +63,7 @@ function follow(failures = 0) {
   source.onerror = again;
 }
 
-write(byId("where"), `${location.host}/vote`);
+write(byId("where"), location.host + byId("where").dataset.path);
 showWindow();
 setInterval(showRate, 500);
 follow();
