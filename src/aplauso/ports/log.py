@@ -122,7 +122,10 @@ class VoteSource(Protocol):
         ...
 
     def lags(self) -> Mapping[int, int]:
-        """Records between the projection's reading and the log's end, by partition that this replica has."""
+        """Records between the projection's reading and the log's end, by partition that this replica has.
+
+        Any thread may ask. Raises `Unavailable`.
+        """
         ...
 
     @property

@@ -132,8 +132,12 @@ class SqliteSource:
 
     def lags(self) -> Mapping[int, int]:
         """As `VoteSource`."""
-        ends = self._reader().ends()
-        return {partition: ends[partition] - at for partition, at in self._at.items()}
+        reader = SqliteReader(self._path)  # its own: this may be asked from another thread
+        try:
+            ends = reader.ends()
+        finally:
+            reader.close()
+        return {partition: ends[partition] - at for partition, at in self._at.copy().items()}
 
     @property
     def partitions(self) -> int:

@@ -1,0 +1,5 @@
+"""`python -m aplauso`."""
+
+from aplauso.cli import main
+
+main()

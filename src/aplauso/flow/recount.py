@@ -1,0 +1,204 @@
+"""The log folded again, and compared: anybody can recount.
+
+Each projection is compared at its own position, read in one step with its standings, so that a recount
+holds beside a running system too. Memory is bounded by the ids of one partition.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from aplauso.domain.errors import BadRecord
+from aplauso.domain.position import Position
+from aplauso.domain.record import decode
+from aplauso.domain.tally import Bands, Contests, PartitionTally
+from aplauso.domain.vote import Vote
+from aplauso.ports.archive import ArchivedVote, ArchiveReader
+from aplauso.ports.log import LogReader
+from aplauso.ports.standings import PartitionStandings, StandingsReader
+
+EXAMPLES: Final = 20
+"""Differences that are told in full; the others are only counted."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """Something that the log says otherwise.
+
+    Attributes:
+        where: "standings" or "archive".
+        partition: of the log.
+        what: the band or the vote, and what differs, for a person.
+    """
+
+    where: str
+    partition: int
+    what: str
+
+
+class Report(msgspec.Struct):
+    """What a recount found.
+
+    Attributes:
+        topic: the log's id.
+        records: read from the log.
+        votes: counted from it, up to the standings' positions.
+        repeated: copies of votes that were counted once.
+        rejected: records that cannot be counted.
+        archived: votes compared with the archive.
+        behind: records that the standings had not counted yet when they were read.
+        totals: votes by contest.
+        differing: how many differences there are.
+        differences: the first of them.
+    """
+
+    topic: str
+    records: int = 0
+    votes: int = 0
+    repeated: int = 0
+    rejected: int = 0
+    archived: int = 0
+    behind: int = 0
+    totals: dict[str, int] = {}
+    differing: int = 0
+    differences: list[Difference] = []
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is as the log says."""
+        return self.differing == 0
+
+    def differ(self, where: str, partition: int, what: str) -> None:
+        """Adds a difference."""
+        self.differing += 1
+        if len(self.differences) < EXAMPLES:
+            self.differences.append(Difference(where, partition, what))
+
+
+def recount(
+    log: LogReader,
+    standings: StandingsReader,
+    archive: ArchiveReader,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Replays the log through the pure fold and compares it with the standings and the archive.
+
+    Args:
+        log: the truth.
+        standings: what the tally made of it.
+        archive: what the archive made of it.
+        progress: told now and then how many records of how many have been read.
+
+    Raises:
+        Unavailable: one of them is away.
+        WrongLog: the log does not hold all of its records any more.
+    """
+    return _Recount(log, standings, archive, progress).run()
+
+
+class _Recount:
+    def __init__(
+        self,
+        log: LogReader,
+        standings: StandingsReader,
+        archive: ArchiveReader,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self.log, self.standings, self.archive, self.progress = log, standings, archive, progress
+        self.report = Report(log.topic())
+        self.ends: Mapping[int, int] = {}
+
+    def run(self) -> Report:
+        archived = self.archive.partitions()
+        parts = {partition: self.standings.partition(partition) for partition in range(self.log.partitions)}
+        self.ends = self.log.ends()  # read last: no position can lie beyond it
+        for partition, part in parts.items():
+            self.partition(partition, part, archived.get(partition))
+        total = sum(self.ends.values())
+        self.progress(total, total)
+        return self.report
+
+    def partition(self, partition: int, part: PartitionStandings, archived: Position | None) -> None:
+        counted = self.stop(partition, "standings", part.position)
+        stored = self.stop(partition, "archive", archived)
+        tally = PartitionTally()
+        kept: dict[str, int] = {}
+        self.fold(partition, 0, min(counted, stored), tally, kept)
+        if counted <= stored:
+            self.compare(partition, tally, part.contests)
+            self.fold(partition, counted, stored, tally, kept)
+        else:
+            self.fold(partition, stored, counted, tally, None)
+            self.compare(partition, tally, part.contests)
+        self.report.behind += self.ends[partition] - counted
+        self.compare_archive(partition, kept, stored)
+
+    def stop(self, partition: int, where: str, position: Position | None) -> int:
+        """The offset up to which a projection has gone; a position of another log is a difference of its own."""
+        if position is None:
+            return 0
+        if position.topic != self.report.topic:
+            self.report.differ(where, partition, f"its position names the log {position.topic}")
+            return 0
+        if position.offset > self.ends[partition]:
+            self.report.differ(where, partition, f"its position {position.offset} lies beyond the log's end")
+            return 0
+        return position.offset
+
+    def fold(self, partition: int, start: int, stop: int, tally: PartitionTally, kept: dict[str, int] | None) -> None:
+        """Folds a stretch of the log; `kept` gets the digest of each new vote."""
+        for votes in self.votes(partition, start, stop):
+            new = tally.fold(votes)
+            if kept is not None:
+                kept.update((vote.id, _digest(vote)) for vote in new)
+
+    def votes(self, partition: int, start: int, stop: int) -> Iterator[list[Vote]]:
+        if start >= stop:
+            return
+        for records in self.log.read(partition, start, stop):
+            votes = []
+            for record in records:
+                try:
+                    votes.append(decode(record.key, record.value, partition, self.log.partitions))
+                except BadRecord:
+                    self.report.rejected += 1
+            self.report.records += len(records)
+            self.progress(self.report.records, sum(self.ends.values()))
+            yield votes
+
+    def compare(self, partition: int, tally: PartitionTally, live: Contests) -> None:
+        self.report.votes += tally.counted
+        self.report.repeated += tally.repeated
+        for contest in sorted(tally.contests.keys() | live.keys()):
+            ours, theirs = tally.contests.get(contest, {}), live.get(contest, {})
+            votes = sum(band.votes for band in ours.values())
+            self.report.totals[contest] = self.report.totals.get(contest, 0) + votes
+            for what in _differences(ours, theirs):
+                self.report.differ("standings", partition, f"{contest}: {what}")
+
+    def compare_archive(self, partition: int, kept: dict[str, int], stop: int) -> None:
+        for votes in self.archive.scan(partition, stop):
+            for vote in votes:
+                self.report.archived += 1
+                digest = kept.pop(vote.id, None)
+                if digest is None:
+                    self.report.differ("archive", partition, f"{vote.id} is not in the log, or is there twice")
+                elif digest != _digest(vote):
+                    self.report.differ("archive", partition, f"{vote.id} is not as the log has it")
+        for vote_id in kept:
+            self.report.differ("archive", partition, f"{vote_id} is missing")
+
+
+def _digest(vote: Vote | ArchivedVote) -> int:
+    """A vote's body in 64 bits: a partition's votes have to fit into memory."""
+    return hash((vote.contest, vote.name, vote.album, vote.year, vote.rank, vote.cast_at))
+
+
+def _differences(ours: Bands, theirs: Bands) -> Iterable[str]:
+    for key in sorted(ours.keys() | theirs.keys()):
+        mine, live = ours.get(key), theirs.get(key)
+        if mine != live:
+            counted = mine.votes if mine else 0
+            shown = live.votes if live else 0
+            detail = f"{shown} votes, the log has {counted}" if shown != counted else "ranks, albums or spelling differ"
+            yield f"{key!r}: {detail}"

@@ -1,0 +1,172 @@
+"""Every setting, read once: from the environment (`APLAUSO_*`), from files named by `*_FILE`, from `.env`.
+
+A closed list: an unknown `APLAUSO_*` name is an error, so that a misspelt one is not silently ignored.
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_type_hints
+
+import msgspec
+from dotenv import dotenv_values
+from msgspec import Meta
+
+from aplauso.domain.errors import Misconfigured
+
+PREFIX: Final = "APLAUSO_"
+Port = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings of all rooms; a room uses those that concern it."""
+
+    data: Annotated[Path, Meta(description="directory of the embedded data")] = Path("data")
+    contests: Annotated[
+        Path | None, Meta(description="directory of contest files (*.toml); the example contest without it")
+    ] = None
+    default_contest: Annotated[
+        str | None, Meta(description="contest of /insert and /latest-records; the only one without it")
+    ] = None
+    host: Annotated[str, Meta(description="address that HTTP listens on")] = "127.0.0.1"
+    url: Annotated[str, Meta(description="gateway that `vote` and `load` talk to")] = "http://127.0.0.1:8080"
+    gateway_url: Annotated[
+        str, Meta(description="address of the gateway as browsers see it, when the board is another origin")
+    ] = ""
+    allowed_origins: Annotated[
+        str, Meta(description="origins whose pages may vote here, separated by commas; * for all")
+    ] = ""
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="least severe log lines that are written")
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "console", "json"], Meta(description="how log lines look; auto: readable on a terminal")
+    ] = "auto"
+    batch_wait_ms: Annotated[
+        float, Meta(ge=0, le=3, description="how long a vote waits for company on its way to the collector")
+    ] = 3.0
+    batch_flights: Annotated[int, Meta(ge=1, le=64, description="batches on their way to the collector at once")] = 8
+    max_waiting: Annotated[
+        int, Meta(ge=256, le=1_000_000, description="votes that may wait for their answer; more are refused with 503")
+    ] = 20_000
+    rejected_share: Annotated[
+        float, Meta(gt=0, le=1, description="share of rejected records above which the tally stops")
+    ] = 0.5
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The allowed origins, one by one."""
+        return tuple(origin.strip() for origin in self.allowed_origins.split(",") if origin.strip())
+
+
+class Loaded(NamedTuple):
+    """Settings and where each value came from.
+
+    Attributes:
+        settings: the values.
+        sources: by field: "default", "environment", ".env" or the name of a file.
+    """
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+class Described(NamedTuple):
+    """One setting, for people."""
+
+    name: str
+    value: str
+    source: str
+    meaning: str
+
+
+SECRETS: Final = frozenset[str]()
+"""Fields whose values are never shown."""
+
+
+def load(environ: Mapping[str, str], env_file: Path | None = Path(".env")) -> Loaded:
+    """Reads the settings.
+
+    Args:
+        environ: the environment; wins over the file.
+        env_file: a `.env` file; passed over when it is not there.
+
+    Raises:
+        Misconfigured: a name is not known, a value is not of its kind, or two contradict each other.
+    """
+    given: dict[str, tuple[str, str]] = {}
+    if env_file is not None and env_file.is_file():
+        values = dotenv_values(env_file, interpolate=False)
+        given |= {name: (value or "", str(env_file)) for name, value in values.items() if name.startswith(PREFIX)}
+    given |= {name: (value, "environment") for name, value in environ.items() if name.startswith(PREFIX)}
+    values_by_field, sources = _resolve(given)
+    return Loaded(_convert(values_by_field), sources)
+
+
+def _resolve(given: Mapping[str, tuple[str, str]]) -> tuple[dict[str, str], dict[str, str]]:
+    """Values and sources by field, files read."""
+    values: dict[str, str] = {}
+    sources = dict.fromkeys(Settings.__struct_fields__, "default")
+    for name, (value, source) in given.items():
+        field = name.removeprefix(PREFIX).lower()
+        if field in sources:
+            if f"{name}_FILE" in given:
+                raise Misconfigured(f"{name} and {name}_FILE are both set: keep one")
+            if value:  # an empty value is as if it were not set, as compose files write it
+                values[field], sources[field] = value, source
+        elif field.endswith("_file") and field.removesuffix("_file") in sources:
+            field = field.removesuffix("_file")
+            values[field], sources[field] = _read(name, Path(value)), value
+        else:
+            raise Misconfigured(_unknown(name))
+    return values, sources
+
+
+def _read(name: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"{name} names a file that cannot be read: {error}") from None
+
+
+def _unknown(name: str) -> str:
+    known = [PREFIX + field.upper() for field in Settings.__struct_fields__]
+    near = difflib.get_close_matches(name, known, 1)
+    return f"{name} is not a setting" + (f": did you mean {near[0]}?" if near else "; `aplauso settings` lists them")
+
+
+def _convert(values: Mapping[str, str]) -> Settings:
+    hints = get_type_hints(Settings, include_extras=True)
+    converted: dict[str, Any] = {}
+    for field, value in values.items():
+        try:
+            converted[field] = msgspec.convert(value, hints[field], strict=False, dec_hook=_path)
+        except msgspec.ValidationError as error:
+            raise Misconfigured(f"{PREFIX}{field.upper()}: {error}") from None
+    return Settings(**converted)
+
+
+def _path(kind: type, value: object) -> object:
+    if kind is Path:
+        return Path(str(value))
+    raise NotImplementedError(kind)
+
+
+def describe(loaded: Loaded) -> list[Described]:
+    """All settings with their meanings and where each value came from, secrets masked."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return [
+        Described(
+            PREFIX + field.upper(),
+            _shown(field, getattr(loaded.settings, field)),
+            loaded.sources[field],
+            next(meta.description or "" for meta in hints[field].__metadata__ if isinstance(meta, Meta)),
+        )
+        for field in Settings.__struct_fields__
+    ]
+
+
+def _shown(field: str, value: object) -> str:
+    if value is None or value == "":
+        return ""
+    return "********" if field in SECRETS else str(value)

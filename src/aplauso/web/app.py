@@ -1,0 +1,165 @@
+"""The calls of a room, by method and path, over RSGI."""
+
+import itertools
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import structlog
+
+from aplauso.domain.errors import AplausoError
+from aplauso.metrics import Metrics
+from aplauso.web import problems
+from aplauso.web.http import ClientGone, HTTPError, Request, Response, Scope, Stream
+
+Handler = Callable[..., Awaitable[Response | Stream]]
+"""Takes the request and, for a path with a gap, what stood there."""
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+log = structlog.get_logger("aplauso.http")
+
+
+class Route(NamedTuple):
+    """One call.
+
+    Attributes:
+        method: in upper case; GET answers HEAD too.
+        path: may hold one gap, written `{}`, that stands for a segment.
+        handler: answers it.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+
+
+class App:
+    """An RSGI application.
+
+    Args:
+        routes: its calls.
+        metrics: is told what is refused.
+        origins: origins whose pages may call it; "*" for all.
+        fallback: answers GET for paths that no route has (pages' files); returns None when it has none either.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        metrics: Metrics,
+        origins: Sequence[str] = (),
+        fallback: Callable[[Request], Response | None] = lambda request: None,
+    ) -> None:
+        self._exact: dict[str, dict[str, Handler]] = {}
+        self._gaps: list[tuple[str, str, dict[str, Handler]]] = []
+        for route in routes:
+            self._add(route)
+        self._metrics = metrics
+        self._origins = frozenset(origins)
+        self._fallback = fallback
+        self._boot = secrets.token_hex(4)
+        self._count = itertools.count()
+
+    def _add(self, route: Route) -> None:
+        before, gap, after = route.path.partition("{}")
+        if not gap:
+            self._exact.setdefault(before, {})[route.method] = route.handler
+            return
+        for known_before, known_after, methods in self._gaps:
+            if (known_before, known_after) == (before, after):
+                methods[route.method] = route.handler
+                return
+        self._gaps.append((before, after, {route.method: route.handler}))
+
+    async def __rsgi__(self, scope: Scope, proto: Any) -> None:
+        """Answers one request."""
+        request = Request(scope, proto, self._request_id(scope))
+        try:
+            answer = await self._answer(request)
+        except ClientGone as gone:
+            log.info("the client hung up", request=request.id, path=request.path, why=str(gone))
+            answer = problems.document(400, gone.reason, str(gone), request.id, [("connection", "close")])
+        except AplausoError as error:
+            answer = self._refuse(request, error)
+        except Exception:
+            log.exception("a request failed", request=request.id, method=request.method, path=request.path)
+            answer = problems.document(500, "internal", "something went wrong here; it is in the logs", request.id)
+        if self._origins:
+            self._allow_origin(request, answer.headers)
+        if isinstance(answer, Stream):
+            await _send(proto, answer)
+        elif request.method == "HEAD":
+            proto.response_empty(answer.status, [*answer.headers, ("content-length", str(len(answer.body)))])
+        else:
+            proto.response_bytes(answer.status, answer.headers, answer.body)
+
+    def _request_id(self, scope: Scope) -> str:
+        given = scope.headers.get("x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return str(given)
+        return f"{self._boot}-{next(self._count):x}"
+
+    async def _answer(self, request: Request) -> Response | Stream:
+        methods, gap = self._find(request.path)
+        method = "GET" if request.method == "HEAD" else request.method
+        handler = methods.get(method)
+        if handler is not None:
+            return await (handler(request) if gap is None else handler(request, gap))
+        if method == "OPTIONS" and methods:
+            return self._preflight(request, methods)
+        if methods:
+            allowed = ", ".join(sorted({*methods, *({"HEAD"} if "GET" in methods else ())}))
+            raise HTTPError(405, f"{request.path} answers {allowed}", "method-not-allowed", [("allow", allowed)])
+        page = self._fallback(request) if method == "GET" else None
+        if page is None:
+            raise HTTPError(404, "there is nothing at this address", "not-found")
+        return page
+
+    def _find(self, path: str) -> tuple[dict[str, Handler], str | None]:
+        exact = self._exact.get(path)
+        if exact is not None:
+            return exact, None
+        for before, after, methods in self._gaps:
+            if path.startswith(before) and path.endswith(after):
+                gap = path[len(before) : len(path) - len(after)] if after else path[len(before) :]
+                if gap and "/" not in gap:
+                    return methods, gap
+        return {}, None
+
+    def _refuse(self, request: Request, error: AplausoError) -> Response:
+        answer = problems.problem(error, request.id)
+        if request.method == "POST":
+            self._metrics.refused.labels(error.reason).inc()
+        if answer.status >= 500:
+            log.warning("not done", request=request.id, path=request.path, status=answer.status, why=str(error))
+        return answer
+
+    def _preflight(self, request: Request, methods: dict[str, Handler]) -> Response:
+        headers = [
+            ("allow", ", ".join(sorted(methods))),
+            ("access-control-allow-methods", ", ".join(sorted(methods))),
+            ("access-control-allow-headers", "content-type, idempotency-key, authorization, x-request-id"),
+            ("access-control-max-age", "600"),
+            ("x-request-id", request.id),
+        ]
+        return Response(204, headers, b"")
+
+    def _allow_origin(self, request: Request, headers: list[tuple[str, str]]) -> None:
+        origin = request.header("origin")
+        if origin is None or not ("*" in self._origins or origin in self._origins):
+            return
+        headers.append(("access-control-allow-origin", origin))
+        headers.append(("access-control-expose-headers", "retry-after, x-request-id"))
+        headers.append(("vary", "Origin"))
+
+
+async def _send(proto: Any, stream: Stream) -> None:
+    """Sends a stream until it ends or its client hangs up."""
+    transport = proto.response_stream(200, stream.headers)
+    try:
+        async for chunk in stream.chunks:
+            await transport.send_bytes(chunk)
+    except Exception as error:  # noqa: BLE001 - Granian's own errors: the viewer is gone
+        log.debug("a viewer left", why=str(error))
+    finally:
+        await stream.chunks.aclose()  # type: ignore[attr-defined]

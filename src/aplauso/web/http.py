@@ -1,0 +1,142 @@
+"""Requests and responses over RSGI, Granian's own interface (Granian's RSGI specification 1.5).
+
+Granian limits neither bodies nor the time that a client takes for one, and a body that ends early looks
+like one that is complete: all three are watched here.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import parse_qs
+
+import msgspec
+
+from aplauso.domain.errors import AplausoError
+
+READ_SECONDS: Final = 10.0
+"""How long a client may take for a body, in all."""
+Headers = Sequence[tuple[str, str]]
+
+
+class Scope(Protocol):
+    """What RSGI tells of a request."""
+
+    proto: str
+    method: str
+    path: str
+    query_string: str
+    client: str
+    headers: Any
+
+
+class HTTPError(AplausoError):
+    """A request that cannot be answered as it is, with the status that says so."""
+
+    def __init__(self, status: int, detail: str, reason: str, headers: Headers = ()) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+
+class ClientGone(AplausoError):  # noqa: N818
+    """The client hung up before it had sent what it announced."""
+
+    reason = "client-gone"
+
+
+class Response(NamedTuple):
+    """What is answered."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class Stream(NamedTuple):
+    """An answer that goes on; None stands for a sign of life."""
+
+    headers: list[tuple[str, str]]
+    chunks: AsyncIterator[bytes]
+
+
+class Request:
+    """One request."""
+
+    __slots__ = ("_proto", "id", "method", "path", "scope")
+
+    def __init__(self, scope: Scope, proto: Any, request_id: str) -> None:
+        self.scope = scope
+        self._proto = proto
+        self.id = request_id
+        self.method = scope.method
+        self.path = scope.path
+
+    def header(self, name: str) -> str | None:
+        """A header's value; `name` in lower case."""
+        value: str | None = self.scope.headers.get(name)
+        return value
+
+    def query(self, name: str) -> str | None:
+        """A query parameter's first value."""
+        values = parse_qs(self.scope.query_string, keep_blank_values=True).get(name)
+        return values[0] if values else None
+
+    async def body(self, limit: int, seconds: float = READ_SECONDS) -> bytes:
+        """The whole body.
+
+        Args:
+            limit: bytes, at most.
+            seconds: that the client may take.
+
+        Raises:
+            HTTPError: 413 when it is longer, 408 when it takes longer, 400 when its length is not a number.
+            ClientGone: it ended before the announced length.
+        """
+        announced = self._announced(limit)
+        try:
+            async with asyncio.timeout(seconds):
+                body = await (self._counted(limit) if announced is None else self._proto())
+        except TimeoutError:
+            raise HTTPError(408, f"the body did not come within {seconds:.0f} s", "too-slow", CLOSE) from None
+        except AplausoError:
+            raise
+        except Exception as error:  # noqa: BLE001 - Granian's own errors: the connection broke
+            raise ClientGone(str(error)) from None
+        if announced is not None and len(body) != announced:
+            raise ClientGone(f"{len(body)} bytes of {announced}")
+        return bytes(body)
+
+    def _announced(self, limit: int) -> int | None:
+        length = self.scope.headers.get("content-length")
+        if length is None:
+            return None
+        if not length.isdigit():
+            raise HTTPError(400, "Content-Length is not a number", "malformed", CLOSE)
+        if int(length) > limit:
+            raise too_large(limit)
+        return int(length)
+
+    async def _counted(self, limit: int) -> bytearray:
+        body = bytearray()
+        async for chunk in self._proto:
+            body += chunk
+            if len(body) > limit:
+                raise too_large(limit)
+        return body
+
+
+CLOSE: Final = (("connection", "close"),)
+"""Ends the connection: what is left of the body is not read."""
+
+
+def too_large(limit: int) -> HTTPError:
+    """413, with the limit in words."""
+    size = f"{limit // 1024} KiB" if limit < 1024 * 1024 else f"{limit // (1024 * 1024)} MiB"
+    return HTTPError(413, f"the body is larger than {size}", "too-large", CLOSE)
+
+
+def json_response(request: Request, value: object, status: int = 200) -> Response:
+    """A value (or its JSON in bytes) that nobody may keep."""
+    headers = [("content-type", "application/json"), ("cache-control", "no-store"), ("x-request-id", request.id)]
+    return Response(status, headers, value if isinstance(value, bytes) else msgspec.json.encode(value))

@@ -1,0 +1,159 @@
+"""The votes' calls: a single vote, and a batch of them."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from aplauso.domain.contest import Contest
+from aplauso.domain.errors import AplausoError, FieldError, InvalidVote
+from aplauso.domain.vote import KEY, Vote, parse_ballot
+from aplauso.flow.cast import Caster, failure
+from aplauso.metrics import Metrics
+from aplauso.ports.intake import Receipt, Status
+from aplauso.web.http import HTTPError, Request, Response
+
+VOTE_BYTES: Final = 16 * 1024
+BATCH_BYTES: Final = 4 * 1024 * 1024
+BATCH_LINES: Final = 10_000
+BATCH_SECONDS: Final = 30.0
+"""How long a client may take for a batch's body."""
+_JSON: Final = "application/json"
+_NDJSON: Final = "application/x-ndjson"
+
+
+class Votes:
+    """Takes votes over HTTP.
+
+    Args:
+        caster: where ballots go.
+        default: the contest of `/insert`, if there is one.
+        metrics: is told what was recorded and what was refused.
+    """
+
+    def __init__(self, caster: Caster, default: Contest | None, metrics: Metrics) -> None:
+        self._caster = caster
+        self._default = default
+        self._metrics = metrics
+        self._seconds: list[float] = []
+        self._recorded: dict[str, int] = {}
+
+    async def insert(self, request: Request) -> Response:
+        """`POST /insert`: a vote in the default contest."""
+        if self._default is None:
+            raise HTTPError(404, "there is no default contest: name one at /v1/contests/{contest}/votes", "not-found")
+        return await self._single(request, self._default)
+
+    async def cast(self, request: Request, contest_id: str) -> Response:
+        """`POST /v1/contests/{contest}/votes`: a vote, or a batch of them."""
+        contest = self._caster.contest(contest_id)
+        if media_type(request) == _NDJSON:
+            return await self._batch(request, contest)
+        return await self._single(request, contest)
+
+    async def _single(self, request: Request, contest: Contest) -> Response:
+        started = time.perf_counter()
+        check_access(request)
+        if media_type(request) not in (_JSON, None):
+            raise unsupported(f"send {_JSON}, or {_NDJSON} for a batch")
+        key = request.header("idempotency-key")
+        ballot = parse_ballot(await request.body(VOTE_BYTES))
+        vote_id = await self._caster.cast(contest, ballot, key)
+        self._note(contest.id, 1, time.perf_counter() - started)
+        body = f'{{"id":"{vote_id}","contest":"{contest.id}","status":"recorded"}}'
+        return Response(201, [("content-type", _JSON), ("x-request-id", request.id)], body.encode())
+
+    async def _batch(self, request: Request, contest: Contest) -> Response:
+        started = time.perf_counter()
+        check_access(request)
+        key = request.header("idempotency-key")
+        if key is not None and not KEY.fullmatch(key):
+            raise InvalidVote([FieldError("Idempotency-Key", "must be 16 to 128 visible ASCII characters")])
+        lines = split_lines(await request.body(BATCH_BYTES, BATCH_SECONDS))
+        contest.check_window(now := self._caster.now())
+        votes, numbers, rejected = self._stamp(contest, lines, key, now)
+        receipts = await self._caster.cast_many(votes)
+        answer = summary(receipts, numbers, rejected)
+        self._note(contest.id, answer["recorded"], time.perf_counter() - started)
+        for line in answer["rejected"]:
+            self._metrics.refused.labels(line.pop("reason")).inc()
+        headers = [("content-type", _JSON), ("x-request-id", request.id)]
+        return Response(200, headers, msgspec.json.encode(answer))
+
+    def _stamp(
+        self, contest: Contest, lines: Sequence[bytes], key: str | None, now: int
+    ) -> tuple[list[Vote], list[int], list[dict[str, Any]]]:
+        """The votes of a batch, the number of each one's line, and the lines that are none."""
+        votes, numbers, rejected = [], [], []
+        for number, line in enumerate(lines, start=1):
+            if not line or line.isspace():
+                continue
+            try:
+                votes.append(self._caster.stamp(contest, parse_ballot(line), key, number, now))
+            except AplausoError as error:
+                rejected.append({"line": number, "error": str(error), "reason": error.reason})
+            else:
+                numbers.append(number)
+        return votes, numbers, rejected
+
+    def _note(self, contest: str, votes: int, seconds: float) -> None:
+        """Counts per batch, not per vote: `flush` brings it to the metrics."""
+        self._recorded[contest] = self._recorded.get(contest, 0) + votes
+        self._seconds.append(seconds)
+        if len(self._seconds) >= 256:
+            self.flush()
+
+    def flush(self) -> None:
+        """Brings what was gathered to the metrics; called before they are read."""
+        seconds, self._seconds = self._seconds, []
+        recorded, self._recorded = self._recorded, {}
+        self._metrics.recorded_seconds.observe(seconds)
+        for contest, votes in recorded.items():
+            self._metrics.recorded.labels(contest).inc(votes)
+
+
+def media_type(request: Request) -> str | None:
+    """The body's media type, without parameters, in lower case."""
+    value = request.header("content-type")
+    if value is None or value == _JSON:
+        return value
+    return value.partition(";")[0].strip().lower()
+
+
+def unsupported(detail: str) -> HTTPError:
+    """415, with what would be supported."""
+    return HTTPError(415, detail, "unsupported-media-type", [("accept-post", f"{_JSON}, {_NDJSON}")])
+
+
+def check_access(request: Request) -> None:
+    """Refuses an Authorization header: voter tokens do not exist yet, and what is not checked is not ignored."""
+    if request.header("authorization") is not None:
+        headers = [("www-authenticate", "Bearer")]
+        raise HTTPError(401, "voter tokens are not known here: vote without Authorization", "unauthorized", headers)
+
+
+def split_lines(body: bytes) -> list[bytes]:
+    """The lines of a batch; the last may end without a line feed. Raises `HTTPError` 413 when there are too many."""
+    lines = body.split(b"\n")
+    if lines and not lines[-1]:
+        lines.pop()
+    if len(lines) > BATCH_LINES:
+        raise HTTPError(413, f"the batch has {len(lines)} lines; {BATCH_LINES} are the limit", "too-large")
+    return lines
+
+
+def summary(receipts: Sequence[Receipt], numbers: Sequence[int], rejected: list[dict[str, Any]]) -> dict[str, Any]:
+    """The answer to a batch. Lines that were not recorded stand with the rejected ones: they may be sent again."""
+    undecided = []
+    recorded = 0
+    for receipt, number in zip(receipts, numbers, strict=True):
+        if receipt.status is Status.RECORDED:
+            recorded += 1
+        elif receipt.status is Status.UNDECIDED:
+            undecided.append({"line": number, "id": receipt.id})
+        else:
+            error = failure(receipt)
+            rejected.append({"line": number, "error": str(error), "reason": error.reason})
+    rejected.sort(key=lambda line: line["line"])
+    return {"recorded": recorded, "rejected": rejected, "undecided": undecided}
