@@ -36,7 +36,7 @@ class KafkaSettings:
         """Size of a batch that the rejected records' topic takes: what the votes' does, and 64 KiB for the reason."""
         return self.max_bytes + 65_536
 
-    def client(self, **properties: str | float | bool) -> dict[str, Any]:
+    def client(self, **properties: Any) -> dict[str, Any]:
         """The properties of a client that polls; underscores in names stand for dots."""
         return {
             "bootstrap.servers": self.bootstrap,

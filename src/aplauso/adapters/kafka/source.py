@@ -1,0 +1,237 @@
+"""The vote log in Kafka: the reading side of a projection's replica.
+
+The group decides which partitions a replica has; where it reads on is the projection's own position. Before
+records are handed out, the topic's id is asked for: Kafka's consumers know topics by name, and would go on
+at the same offset of another topic that was made in its place.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from aplauso.adapters.kafka.config import KafkaSettings
+from aplauso.adapters.kafka.records import READING, AnyMessage, fault_of, offset_at, positions_after, to_records
+from aplauso.adapters.kafka.topics import Topics
+from aplauso.domain.errors import AplausoError, Fatal, Unavailable
+from aplauso.domain.position import Position
+from aplauso.ports.log import Record
+
+Protocol = Literal["classic", "consumer"]
+_SLICE_SECONDS: Final = 0.1
+"""How long the driver waits at a time: partitions that come meanwhile are placed in between."""
+_IDENTITY_SECONDS: Final = 1.0
+"""How often the topic is looked at while nothing comes."""
+
+
+class KafkaSource:
+    """Implements `aplauso.ports.log.VoteSource`.
+
+    Args:
+        settings: where the topic is.
+        group: the consumer group.
+        protocol: how the group shares partitions: Kafka's classic one (cooperative-sticky), or the newer
+            `consumer` one, whose timeouts the brokers decide.
+        session_timeout: of the classic protocol, in seconds, after which a dead replica's partitions move.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, group: str, protocol: Protocol = "classic", session_timeout: float = 6.0
+    ) -> None:
+        self._settings = settings
+        self._group = group
+        self._protocol = protocol
+        self._session_timeout = session_timeout
+        self._topics = Topics(settings)
+        self._topic: str | None = None
+        self._consumer: Consumer | None = None
+        self._ask: Callable[[Sequence[int]], Mapping[int, Position | None]] = lambda partitions: {}
+        self._unplaced: set[int] = set()  # given by the group, and not being read yet
+        self._sought: dict[int, Position | None] = {}  # where to place them, for those that were told
+        self._following: dict[int, int] = {}  # of those that are being read, the next offset to hand out
+        self._held: list[Record] = []  # fetched, and not handed out yet
+        self._fault: AplausoError | None = None  # to be raised once what was fetched is safe
+        self._seen_at = 0.0
+
+    @property
+    def partitions(self) -> int:
+        """As `VoteSource`."""
+        return self._settings.partitions
+
+    def topic(self) -> str:
+        """As `VoteSource`. Raises `WrongLog` too, when the topic is not the configured one."""
+        if self._topic is None:
+            self._topic = self._topics.check().id
+        return self._topic
+
+    def start(self, positions: Callable[[Sequence[int]], Mapping[int, Position | None]]) -> None:
+        """As `VoteSource`."""
+        self._ask = positions
+        self._consumer = Consumer(self._properties())
+        self._consumer.subscribe(
+            [self._settings.topic], on_assign=self._given, on_revoke=self._taken, on_lost=self._taken
+        )
+
+    def poll(self, timeout: float, limit: int) -> Sequence[Record]:
+        """As `VoteSource`."""
+        consumer = self._running()
+        deadline = time.monotonic() + timeout
+        while not self._held:
+            if self._unplaced:
+                self._place(consumer)
+            waited = deadline - time.monotonic()
+            self._fetch(consumer, max(0.0, min(_SLICE_SECONDS, waited)), limit)
+            if waited <= 0:
+                break
+        if self._held or time.monotonic() - self._seen_at > _IDENTITY_SECONDS:
+            self._verify()
+        records, self._held = self._held[:limit], self._held[limit:]
+        self._following.update(positions_after(records))
+        return records
+
+    def seek(self, partition: int, position: Position | None) -> None:
+        """As `VoteSource`; the position is checked by the next `poll`."""
+        if partition not in self._following and partition not in self._unplaced:
+            return
+        with self._faults_kept():
+            self._drop(self._running(), [partition])
+        self._unplaced.add(partition)
+        self._sought[partition] = position
+
+    def note_progress(self, positions: Mapping[int, Position]) -> None:
+        """As `VoteSource`: commits the offsets, which nobody reads from."""
+        offsets = [self._at(partition, where.offset, where.epoch) for partition, where in positions.items()]
+        if offsets and self._consumer is not None:
+            with contextlib.suppress(KafkaException):  # a dashboard may wait
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+
+    def lags(self) -> Mapping[int, int]:
+        """As `VoteSource`: up to the log's end as it was when records were last fetched."""
+        consumer = self._running()
+        lags = {}
+        for partition, following in self._following.items():
+            bounds = consumer.get_watermark_offsets(self._at(partition), cached=True)
+            if bounds is not None and bounds[1] >= 0:
+                lags[partition] = max(0, bounds[1] - following)
+        return lags
+
+    def close(self) -> None:
+        """As `VoteSource`."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with contextlib.suppress(KafkaException, RuntimeError):
+                consumer.close()
+        self._forget([*self._following, *self._unplaced])
+
+    def _properties(self) -> dict[str, Any]:
+        classic = {
+            "partition_assignment_strategy": "cooperative-sticky",
+            "session_timeout_ms": int(self._session_timeout * 1000),
+            "heartbeat_interval_ms": int(self._session_timeout * 1000 / 4),
+        }
+        ours = classic if self._protocol == "classic" else {}
+        return self._settings.client(group_id=self._group, group_protocol=self._protocol, **READING, **ours)
+
+    def _running(self) -> Consumer:
+        if self._consumer is None:
+            raise Unavailable("the source is not started, or closed")
+        return self._consumer
+
+    def _fetch(self, consumer: Consumer, timeout: float, limit: int) -> None:
+        """Waits for the next message and holds it with those that have come too; the group's callbacks run here."""
+        # Asked for many, the driver would wait for all of them: so for one, and then for what is there.
+        if self._hold(self._consume(consumer, 1, timeout)) and limit > 1:
+            self._hold(self._consume(consumer, limit - 1, 0.0))
+        if self._fault is not None:
+            fault, self._fault = self._fault, None
+            raise fault
+
+    def _consume(self, consumer: Consumer, limit: int, timeout: float) -> list[AnyMessage]:
+        try:
+            return consumer.consume(limit, timeout)
+        except KafkaException as error:
+            self._fault = Unavailable(f"Kafka: {error.args[0]}")
+            return []
+
+    def _hold(self, messages: list[AnyMessage]) -> int:
+        """Keeps the records of the partitions that this replica still has; remembers what has failed."""
+        failed = [message for message in messages if message.error() is not None]
+        for fault in map(fault_of, failed):
+            if not isinstance(self._fault, Fatal):
+                self._fault = fault or self._fault
+        following = self._following
+        good = messages if not failed else [message for message in messages if message.error() is None]
+        self._held += [record for record in to_records(good) if record.partition in following]
+        return len(messages)
+
+    def _verify(self) -> None:
+        """Raises `WrongLog` when the topic is not the one that reading began with. Raises `Unavailable`."""
+        self._topics.check(self.topic())
+        self._seen_at = time.monotonic()
+
+    # In the two callbacks below nothing may be raised: the driver would drop the messages that it holds in hand.
+
+    def _given(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """The group gives partitions. They are read once `_place` has placed them, outside of this callback.
+
+        What fails there can be tried again; here, the driver would begin at the group's own offsets.
+        """
+        with self._faults_kept():
+            consumer.incremental_assign([])
+        self._unplaced.update(partition.partition for partition in partitions)
+
+    def _taken(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """The group takes partitions away, or has given them to others already."""
+        numbers = [partition.partition for partition in partitions]
+        with self._faults_kept():
+            self._drop(consumer, numbers)
+        self._forget(numbers)
+
+    @contextlib.contextmanager
+    def _faults_kept(self) -> Iterator[None]:
+        """Has the next `poll` raise what fails."""
+        try:
+            yield
+        except KafkaException as error:
+            self._fault = Unavailable(f"Kafka: {error.args[0]}")
+
+    def _drop(self, consumer: Consumer, partitions: Sequence[int]) -> None:
+        """Stops reading partitions, and lets go of what was fetched from them."""
+        reading = [self._at(partition) for partition in partitions if partition in self._following]
+        for partition in partitions:
+            self._following.pop(partition, None)
+        self._held = [record for record in self._held if record.partition not in partitions]
+        consumer.incremental_unassign(reading)
+
+    def _forget(self, partitions: Sequence[int]) -> None:
+        for partition in partitions:
+            self._unplaced.discard(partition)
+            self._sought.pop(partition, None)
+            self._following.pop(partition, None)
+
+    def _place(self, consumer: Consumer) -> None:
+        """Begins to read the partitions that were given, where the projection says."""
+        partitions = sorted(self._unplaced)
+        asked = [partition for partition in partitions if partition not in self._sought]
+        positions = {**(self._ask(asked) if asked else {}), **self._sought}
+        topic = self._topics.check(self.topic()).id
+        bounds = self._topics.bounds(partitions)
+        places = []
+        for partition in partitions:
+            position = positions[partition]
+            offset = offset_at(partition, position, topic, bounds[partition])
+            places.append(self._at(partition, offset, -1 if position is None else position.epoch))
+        try:
+            consumer.incremental_assign(places)
+        except KafkaException as error:
+            raise Unavailable(f"Kafka: {error.args[0]}") from error
+        self._following.update((place.partition, place.offset) for place in places)
+        self._unplaced.clear()
+        self._sought.clear()
+
+    def _at(self, partition: int, offset: int = -1001, epoch: int = -1) -> TopicPartition:
+        if epoch < 0:
+            return TopicPartition(self._settings.topic, partition, offset)
+        return TopicPartition(self._settings.topic, partition, offset, leader_epoch=epoch)
