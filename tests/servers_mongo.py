@@ -13,9 +13,9 @@ import socket
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import bson
 import pytest
@@ -70,15 +70,16 @@ class CuttingProxy:
 
     Args:
         port: of the server.
-        number: of the command, from 1, among those that read or write data.
+        number: of the command, from 1, among those that read or write data; 0 to cut none.
         after: cut once the server has answered, its answer lost; otherwise the server never sees the command.
     """
 
     COMMANDS: Final = ("find", "insert", "update", "createIndexes")
 
-    def __init__(self, port: int, number: int, after: bool) -> None:
+    def __init__(self, port: int, number: int = 0, after: bool = False) -> None:
         self._port, self._number, self._after = port, number, after
-        self._seen = 0
+        self.commands: list[Mapping[str, Any]] = []
+        """The commands that read or write data, as they came, without their documents."""
         self._cut = False
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
@@ -134,12 +135,14 @@ class CuttingProxy:
 
     def _counts(self, message: bytes) -> bool:
         """Whether this is the command to cut at."""
-        opcode = int.from_bytes(message[12:16], "little")
-        if opcode != 2013 or next(iter(bson.decode(_first_document(message)))) not in self.COMMANDS:
+        if int.from_bytes(message[12:16], "little") != 2013:  # OP_MSG; the driver greets by an older one
+            return False
+        command = bson.decode(_first_document(message))
+        if next(iter(command)) not in self.COMMANDS:
             return False
         with self._lock:
-            self._seen += 1
-            return self._seen == self._number
+            self.commands.append(command)
+            return len(self.commands) == self._number
 
 
 def _message(source: socket.socket) -> bytes:

@@ -13,13 +13,10 @@ from aplauso.adapters.mongo.archive import MongoArchive, MongoArchiveReader
 from aplauso.adapters.mongo.client import MongoSettings
 from aplauso.adapters.sqlite.archive import SqliteArchive, SqliteArchiveReader
 from aplauso.ports.archive import ArchiveReader, ArchiveStore
+from contract import archive_suite as suite
+from contract.archive_suite import CHECKS, Check
 from fakes_archive import FakeArchive, FakeArchiveReader, FakePlace
 from servers_mongo import CuttingProxy, fresh_database, shared_mongo
-
-pytest.register_assert_rewrite("contract.archive_suite")
-
-from contract import archive_suite as suite  # noqa: E402 - after the line above, so that failures are explained
-from contract.archive_suite import CHECKS, Check  # noqa: E402
 
 
 class Keeper:

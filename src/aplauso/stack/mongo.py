@@ -23,6 +23,14 @@ class Login(NamedTuple):
     password: str
 
 
+class Tls(NamedTuple):
+    """PEM files: the server's certificate with its chain, its key, and the authority that clients are to trust."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+
 class MongoServer(Process):
     """The server over a data directory, on the loopback address.
 
@@ -31,14 +39,24 @@ class MongoServer(Process):
         log: file of its output.
         port: TCP port, 0 for any that is free; it stays the same when the server is started again.
         login: demand SCRAM-SHA-256 with this user, who is made on the first start. None for no authentication.
+        tls: take only connections over TLS. None for plain ones.
         sync: fsync at every commit, so that data outlive a power cut too. Costs much of the speed; without it
             the server still does so for write concerns that ask for the journal.
     """
 
-    def __init__(self, data: Path, log: Path, port: int = 0, login: Login | None = None, sync: bool = False) -> None:
+    def __init__(
+        self,
+        data: Path,
+        log: Path,
+        port: int = 0,
+        login: Login | None = None,
+        tls: Tls | None = None,
+        sync: bool = False,
+    ) -> None:
         self.data = data
         self.port = port or free_port()
         self.login = login
+        self.tls = tls
         self._sync = sync
         super().__init__("the MongoDB-compatible server", [], log, ready=self._answers)
 
@@ -49,7 +67,8 @@ class MongoServer(Process):
 
     def _uri(self, login: Login | None) -> str:
         who = f"{quote(login.user, safe='')}:{quote(login.password, safe='')}@" if login else ""
-        return f"mongodb://{who}127.0.0.1:{self.port}/"
+        secured = f"?tls=true&tlsCAFile={quote(str(self.tls.authority), safe='')}" if self.tls else ""
+        return f"mongodb://{who}127.0.0.1:{self.port}/{secured}"
 
     def spawn(self) -> None:
         """Starts it and does not wait; the first time with a login, makes the user before."""
@@ -68,6 +87,8 @@ class MongoServer(Process):
             sys.executable, "-m", "secantus", "--config", str(config), "--host", "127.0.0.1",
             "--port", str(self.port), "--storage-path", str(self.data), "--standalone", "--log-level", "WARNING",
         ]  # fmt: skip
+        if self.tls:
+            command += ["--tls-cert-file", str(self.tls.certificate), "--tls-key-file", str(self.tls.key)]
         return [*command, *(["--auth"] if auth else []), *(["--sync-on-commit"] if self._sync else [])]
 
     @property

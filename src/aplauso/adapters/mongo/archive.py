@@ -20,6 +20,7 @@ from bson.datetime_ms import DatetimeMS
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from aplauso.adapters.mongo import doctor
 from aplauso.adapters.mongo.client import DUPLICATE, Document, MongoSettings, connect, reaching
 from aplauso.domain.errors import PositionMoved, Unavailable, WrongLog
 from aplauso.domain.position import Position
@@ -188,6 +189,10 @@ class MongoArchiveReader:
         with reaching("reading the votes"), self._votes.find(query, batch_size=_CHUNK) as cursor:
             while chunk := cursor.to_list(_CHUNK):
                 yield [_vote(doc) for doc in chunk]
+
+    def problems(self) -> list[str]:
+        """What is wrong with the archive's server and collections, for a person; empty when nothing is."""
+        return doctor.problems(self._database, LATEST)
 
     def close(self) -> None:
         """Lets go of the connections."""
