@@ -4,7 +4,7 @@
 -- ARGV  1-3  the expected topic, offset, epoch; all "" for none
 --       4-6  the following topic, offset, epoch
 --       7    the ids, 16 bytes each
---       8    MessagePack: [names of tables, table of each vote, group of each, rank of each, stamp of each]
+--       8    MessagePack: [names of tables, table of each vote, hash of each id, group, rank, stamp of each vote]
 --       9    MessagePack: [contests, [contest, band, album, shown band, shown album] of each group]
 -- Answers {"moved", topic, offset, epoch}, {"dirty"} or {"applied", new votes by contest, repeated ones by contest}.
 --
@@ -14,7 +14,8 @@
 local SLOT_MS = 600000
 
 local held = call('HMGET', STATE, 'topic', 'offset', 'epoch', 'time', 'dirty')
-if held[5] then
+-- Whoever deleted the state alone left counts behind that belong to no position.
+if held[5] or (not held[2] and call('EXISTS', IDS, CONTESTS) > 0) then
   return {'dirty'}
 end
 if (held[1] or '') ~= ARGV[1] or (held[2] or '') ~= ARGV[2] or (held[3] or '') ~= ARGV[3] then
@@ -23,13 +24,7 @@ end
 
 -- Remembered ids ------------------------------------------------------------------------------------------
 
-local byte, sub, floor = string.byte, string.sub, math.floor
-
--- The last 24 bits: random in a UUIDv7, a digest's in a UUIDv8.
-local function hash_of(id)
-  local high, middle, low = byte(id, 14, 16)
-  return high * 65536 + middle * 256 + low
-end
+local byte, find, sub, floor = string.byte, string.find, string.sub, math.floor
 
 local function power_of_two_up_to(number)
   local power = 1
@@ -37,17 +32,18 @@ local function power_of_two_up_to(number)
   return power
 end
 
-local function bucket_of(hash, buckets, power)
-  local bucket = hash % (2 * power)
-  return bucket < buckets and bucket or bucket - power
-end
+-- An id's hash is its last 24 bits: random in a UUIDv7, a digest's in a UUIDv8. Its bucket is the hash modulo
+-- twice the greatest power of two within the number of buckets; where there is no such bucket yet, modulo the
+-- power itself. This is written out where it is used: a call an id would cost a tenth of the whole.
 
-local memory = {}   -- table name -> {slot, ids before the batch, its buckets, ids that the batch adds}
+local memory = {}   -- table name -> what it holds, what of it has been read, and what the batch adds
 local function open_table(name, ids)
   local buckets = buckets_for(ids)
+  local power = power_of_two_up_to(buckets)
   memory[name] = {
-    name = name, slot = tonumber(name) or math.huge, ids = ids, buckets = buckets,
-    power = power_of_two_up_to(buckets), prefix = bucket_key(name, ''), fresh = {},
+    name = name, slot = tonumber(name) or math.huge, prefix = bucket_key(name, ''),
+    ids = ids, buckets = buckets, power = power, modulus = 2 * power,
+    content = {}, fresh = {}, hashes = {},
   }
   return memory[name]
 end
@@ -57,8 +53,21 @@ for at = 1, #counts, 2 do
   open_table(counts[at], tonumber(counts[at + 1]))
 end
 
+-- Reads buckets into `content`: bucket -> its ids, one after the other.
+local function read_buckets(known, numbers, keys)
+  for first = 1, #keys, CHUNK do
+    local last = math.min(first + CHUNK - 1, #keys)
+    local values = call('MGET', unpack(keys, first, last))
+    for at = first, last do
+      local value = values[at - first + 1]
+      -- MGET passes over values of another type; GET answers an error.
+      known.content[numbers[at]] = value or call('GET', keys[at]) or ''
+    end
+  end
+end
+
 local votes, groups_of_batch = cmsgpack.unpack(ARGV[8]), cmsgpack.unpack(ARGV[9])
-local table_of, group_of, rank_of, stamp_of = votes[2], votes[3], votes[4], votes[5]
+local table_of, hash_at, group_of, rank_of, stamp_of = unpack(votes, 2, 6)
 local tables = {}
 for at, name in ipairs(votes[1]) do
   tables[at] = memory[name] or open_table(name, 0)
@@ -81,6 +90,32 @@ local function is_less(id, other)
   return false
 end
 
+local wanted = {}   -- table -> the buckets that the batch's ids may be in, and their keys
+for at = 1, #hash_at do
+  local known = tables[table_of[at]]
+  if known.ids > 0 then
+    local bucket = hash_at[at] % known.modulus
+    if bucket >= known.buckets then bucket = bucket - known.power end
+    if not known.content[bucket] then
+      known.content[bucket] = ''
+      local list = wanted[known] or {{}, {}}
+      wanted[known] = list
+      local place = #list[1] + 1
+      list[1][place], list[2][place] = bucket, known.prefix .. bucket
+    end
+  end
+end
+for known, list in pairs(wanted) do
+  read_buckets(known, list[1], list[2])
+end
+
+-- Whether an id is among ids that lie one after the other.
+local function holds(content, id)
+  local at = find(content, id, 1, true)
+  while at and at % 16 ~= 1 do at = find(content, id, at + 1, true) end
+  return at ~= nil
+end
+
 local ids, seen = ARGV[7], {}
 local time = tonumber(held[4] or 0)
 local oldest = floor(time / SLOT_MS) - 1   -- the oldest slot that is remembered
@@ -95,15 +130,18 @@ for at = 1, #stamp_of do
   local group, known = groups[group_of[at]], tables[table_of[at]]
   local is_new = true
   if known.slot >= oldest then
+    local hash = hash_at[at]
     if seen[id] then
       is_new = false
-    else
+    elseif known.ids > 0 then
+      local bucket = hash % known.modulus
+      if bucket >= known.buckets then bucket = bucket - known.power end
+      is_new = not holds(known.content[bucket], id)
+    end
+    if is_new then
+      local place = #known.fresh + 1
+      known.fresh[place], known.hashes[place] = id, hash
       seen[id] = true
-      if known.ids > 0 then
-        local bucket = bucket_of(hash_of(id), known.buckets, known.power)
-        is_new = call('HEXISTS', known.prefix .. bucket, id) == 0
-      end
-      if is_new then known.fresh[#known.fresh + 1] = id end
     end
   end
   if is_new then
@@ -117,22 +155,26 @@ for at = 1, #stamp_of do
   end
 end
 
--- The old buckets that a grown table splits, and the ids in them.
+-- The old buckets that a grown table splits.
 local function read_splits(known)
-  local split = {}
+  local numbers, keys, split = {}, {}, {}
   for bucket = known.buckets, known.grown - 1 do
     local source = bucket
     while source >= known.buckets do source = source - power_of_two_up_to(source) end
-    split[source] = split[source] or call('HKEYS', known.prefix .. source)
+    if not split[source] then
+      split[source] = true
+      numbers[#numbers + 1], keys[#keys + 1] = source, known.prefix .. source
+    end
   end
-  return split
+  read_buckets(known, numbers, keys)
+  return numbers
 end
 
 local kept, forgotten = {}, {}
 for _, known in pairs(memory) do
-  if known.slot < oldest then
+  if known.slot < oldest and known.ids > 0 then
     forgotten[#forgotten + 1] = known
-  elseif #known.fresh > 0 then
+  elseif known.slot >= oldest and #known.fresh > 0 then
     known.grown = buckets_for(known.ids + #known.fresh)
     known.split = known.ids > 0 and read_splits(known) or {}
     kept[#kept + 1] = known
@@ -217,31 +259,46 @@ for _, contest in ipairs(contests) do
   call('SADD', CONTESTS, contest.name)
 end
 
-local function split_bucket(known, source, stored, power)
-  local leaving, arriving = {}, {}
-  for _, id in ipairs(stored) do
-    local bucket = bucket_of(hash_of(id), known.grown, power)
-    if bucket ~= source then
-      leaving[#leaving + 1] = id
-      local pairs_there = arriving[bucket] or {}
-      pairs_there[#pairs_there + 1], pairs_there[#pairs_there + 2] = id, ''
-      arriving[bucket] = pairs_there
+-- Deals the ids of a bucket out to the buckets that they belong in now.
+local function split_bucket(known, source)
+  local dealt, content = {}, known.content[source]
+  local grown, power = known.grown, known.grown_power
+  for first = 1, #content, 16 do
+    local high, middle, low = byte(content, first + 13, first + 15)
+    local bucket = (high * 65536 + middle * 256 + low) % (2 * power)
+    if bucket >= grown then bucket = bucket - power end
+    local part = dealt[bucket]
+    if not part then
+      part = {}
+      dealt[bucket] = part
     end
+    part[#part + 1] = sub(content, first, first + 15)
   end
-  if #leaving > 0 then in_chunks('HDEL', known.prefix .. source, leaving) end
-  for bucket, fields in pairs(arriving) do
-    in_chunks('HSET', known.prefix .. bucket, fields, 2)
+  if not dealt[source] then call('UNLINK', known.prefix .. source) end
+  for bucket, part in pairs(dealt) do
+    call('SET', known.prefix .. bucket, table.concat(part))
+  end
+end
+
+local function add_ids(known)
+  local grown, power, hashes, added = known.grown, known.grown_power, known.hashes, {}
+  for at, id in ipairs(known.fresh) do
+    local bucket = hashes[at] % (2 * power)
+    if bucket >= grown then bucket = bucket - power end
+    local before = added[bucket]
+    added[bucket] = before and before .. id or id
+  end
+  for bucket, content in pairs(added) do
+    call('APPEND', known.prefix .. bucket, content)
   end
 end
 
 for _, known in ipairs(kept) do
-  local power = power_of_two_up_to(known.grown)
-  for source, stored in pairs(known.split) do
-    split_bucket(known, source, stored, power)
+  known.grown_power = power_of_two_up_to(known.grown)
+  for _, source in ipairs(known.split) do
+    split_bucket(known, source)
   end
-  for _, id in ipairs(known.fresh) do
-    call('HSET', known.prefix .. bucket_of(hash_of(id), known.grown, power), id, '')
-  end
+  add_ids(known)
 end
 for _, known in ipairs(forgotten) do
   forget(known.name, known.ids)

@@ -3,7 +3,7 @@
 --   aplauso:{p3}:state       hash: topic, offset, epoch (the position), time (the latest stamp), dirty
 --   aplauso:{p3}:absent      never there: naming it makes a slot on the move answer TRYAGAIN, on both of its nodes
 --   aplauso:{p3}:ids         hash: table of remembered ids -> how many; "k" for those of keys, or a ten-minute slot
---   aplauso:{p3}:i:k:17      hash: bucket 17 of table k; each field is an id, 16 bytes
+--   aplauso:{p3}:i:k:17      string: bucket 17 of table k, its ids of 16 bytes one after the other
 --   aplauso:{p3}:contests    set: ids of contests
 --   aplauso:{p3}:b:<contest> hash: band -> MessagePack of [band, votes, rank_sum, cast_at, id, name]
 --   aplauso:{p3}:a:<contest> hash: band and album -> MessagePack of [band, album, votes, cast_at, id, title]
@@ -14,7 +14,7 @@ local call = redis.call
 local STATE = KEYS[1]
 local PREFIX = string.sub(STATE, 1, -6)
 local IDS, CONTESTS = PREFIX .. 'ids', PREFIX .. 'contests'
-local LOAD = 40      -- ids a bucket, on average: the fullest stays below 128, where it would lose its compact form
+local LOAD = 40      -- ids a bucket, on average: see docs/adr/0003
 local CHUNK = 1000   -- arguments of one command: Lua's unpack ends at 8,000
 
 local function buckets_for(ids)

@@ -86,9 +86,10 @@ def _pack_votes(votes: Sequence[LoggedVote]) -> tuple[list[str], tuple[bytes, by
         ranks.append(vote.rank)
         stamps.append(vote.cast_at)
     tables, table_of = _tables(ids)
+    hashes = [number & 0xFFFFFF for (number,) in iter_unpack(">12xI", ids)]
     contests = {contest: at for at, contest in enumerate(dict.fromkeys(group[0] for group in groups), start=1)}
     rows = [(contests[group[0]], *group[1:]) for group in groups]
-    votes_packed = _pack((tables, table_of, group_of, ranks, stamps))
+    votes_packed = _pack((tables, table_of, hashes, group_of, ranks, stamps))
     return list(contests), (ids, votes_packed, _pack((list(contests), rows)))
 
 

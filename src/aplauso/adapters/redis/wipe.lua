@@ -1,6 +1,6 @@
--- Wipes a dirty partition; does nothing to one that is not. KEYS: state, absent.
+-- Wipes a partition that is dirty or has lost its position; does nothing to another. KEYS: state, absent.
 
-if call('HEXISTS', STATE, 'dirty') == 0 then
+if call('HEXISTS', STATE, 'dirty') == 0 and call('HEXISTS', STATE, 'offset') == 1 then
   return 0
 end
 local counts = call('HGETALL', IDS)
