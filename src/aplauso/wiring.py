@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from uuid_utils import uuid7
 
@@ -26,6 +26,9 @@ from aplauso.ports.log import LogReader, VoteLog, VoteSource
 from aplauso.ports.rejected import RejectedLog
 from aplauso.ports.standings import StandingsReader
 from aplauso.settings import Settings
+
+PACE: Final = 0.03
+"""Seconds between two batches of an embedded projection, at least."""
 
 
 class Readers(NamedTuple):
@@ -76,7 +79,7 @@ class Embedded:
     def tally(self, watch: Watch) -> Projecting:
         """The projection into the standings."""
         store, sink = SqliteStandings(self._directory.standings), SqliteRejected(self._directory.rejected)
-        source = SqliteSource(self._directory.log, self._arrivals[0])
+        source = SqliteSource(self._directory.log, self._arrivals[0], PACE)
         limit = RejectionLimit(self._settings.rejected_share)
 
         def close() -> None:
@@ -88,7 +91,7 @@ class Embedded:
     def archive(self, watch: Watch) -> Projecting:
         """The projection into the archive."""
         store = SqliteArchive(self._directory.archive)
-        source = SqliteSource(self._directory.log, self._arrivals[1])
+        source = SqliteSource(self._directory.log, self._arrivals[1], PACE)
 
         def close() -> None:
             for part in (source, store):

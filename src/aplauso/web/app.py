@@ -11,7 +11,7 @@ import structlog
 from aplauso.domain.errors import AplausoError
 from aplauso.metrics import Metrics
 from aplauso.web import problems
-from aplauso.web.http import ClientGone, HTTPError, Request, Response, Scope, Stream
+from aplauso.web.http import ClientGone, Deadlines, HTTPError, Request, Response, Scope, Stream
 
 Handler = Callable[..., Awaitable[Response | Stream]]
 """Takes the request and, for a path with a gap, what stood there."""
@@ -59,6 +59,7 @@ class App:
         self._fallback = fallback
         self._boot = secrets.token_hex(4)
         self._count = itertools.count()
+        self._deadlines = Deadlines()
 
     def _add(self, route: Route) -> None:
         before, gap, after = route.path.partition("{}")
@@ -73,7 +74,7 @@ class App:
 
     async def __rsgi__(self, scope: Scope, proto: Any) -> None:
         """Answers one request."""
-        request = Request(scope, proto, self._request_id(scope))
+        request = Request(scope, proto, self._request_id(scope), self._deadlines)
         try:
             answer = await self._answer(request)
         except ClientGone as gone:

@@ -1,5 +1,6 @@
 """The vote archive in one SQLite file: documents and position in one transaction."""
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,15 @@ SCHEMA: Final = (
 """
 )
 _COLUMNS: Final = 'id, contest, name, album, year, rank, cast_at, partition, "offset"'
-_INSERT: Final = f"INSERT OR IGNORE INTO votes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ROWS: Final = 200
+"""Votes inserted by one statement: the driver takes Python's lock for each statement, not for each row of it."""
+
+
+@functools.cache
+def _insert(rows: int) -> str:
+    return f"INSERT OR IGNORE INTO votes ({_COLUMNS}) VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
+
+
 CHUNK: Final = 5_000
 """Votes read in one short transaction."""
 
@@ -45,11 +54,14 @@ class SqliteArchive:
         """As `ProjectionStore`."""
         with translated(self._path), transaction(self._connection, "IMMEDIATE"):
             positions.move(self._connection, partition, expected, following)
-            rows = [
-                (v.id, v.contest, v.name, v.album, v.year, v.rank, v.cast_at, partition, offset) for offset, v in votes
-            ]
-            inserted = self._connection.executemany(_INSERT, rows).rowcount if rows else 0
+            inserted = sum(self._add(partition, votes[at : at + _ROWS]) for at in range(0, len(votes), _ROWS))
             return self._applied(partition, votes, inserted)
+
+    def _add(self, partition: int, votes: Sequence[LoggedVote]) -> int:
+        values: list[str | int] = []
+        for offset, v in votes:
+            values += (v.id, v.contest, v.name, v.album, v.year, v.rank, v.cast_at, partition, offset)
+        return self._connection.execute(_insert(len(votes)), values).rowcount
 
     def _applied(self, partition: int, votes: Sequence[LoggedVote], inserted: int) -> Applied:
         counted: dict[str, int] = {}
