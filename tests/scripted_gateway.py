@@ -87,14 +87,16 @@ def in_turn(*replies: Reply | Script) -> Script:
 
 @dataclass
 class ScriptedGateway:
-    """Listens on a free port of the loopback address while it is entered; requests for the contests list are 404.
+    """Listens on a free port of the loopback address while it is entered.
 
     Attributes:
         script: gives the reply to each vote.
+        contests: the reply to all other requests.
         votes: the requests that sent votes, in the order in which they came.
     """
 
     script: Script = recorded
+    contests: Reply = field(default_factory=lambda: problem(404))
     votes: list[Request] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -140,22 +142,25 @@ class ScriptedGateway:
 
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> bool:
         if request.method != "POST":
-            writer.write(problem(404).data)
-            return True
+            return await _send(self.contests, writer)
         self.votes.append(request)
         self._came.set()
-        reply = self.script(request)
-        writer.write(reply.data)
-        await writer.drain()
-        if reply.then is Then.HANG:
-            await asyncio.Event().wait()
-        if reply.then is Then.RESET:
-            linger = struct.pack("ii", 1, 0)
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        if reply.then is Then.CLOSE:
-            writer.close()
-            await writer.wait_closed()
-        return reply.then is Then.KEEP
+        return await _send(self.script(request), writer)
+
+
+async def _send(reply: Reply, writer: asyncio.StreamWriter) -> bool:
+    """Sends a reply; returns whether the connection is kept."""
+    writer.write(reply.data)
+    await writer.drain()
+    if reply.then is Then.HANG:
+        await asyncio.Event().wait()
+    if reply.then is Then.RESET:
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    if reply.then is Then.CLOSE:
+        writer.close()
+        await writer.wait_closed()
+    return reply.then is Then.KEEP
 
 
 async def _read(reader: asyncio.StreamReader) -> Request:

@@ -118,7 +118,14 @@ async def test_vote_without_gateway_is_told() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [VOTE[:-2], (*VOTE, "--key", "short"), (*VOTE[:-1], "nine"), ("load",), ("load", "f", "--rate", "0")],
+    [
+        VOTE[:-2],
+        (*VOTE, "--key", "short"),
+        (*VOTE[:-1], "nine"),
+        (*VOTE[:2], "\udcff", *VOTE[3:]),
+        ("load",),
+        ("load", "f", "--rate", "0"),
+    ],
 )
 async def test_usage_errors_are_told(arguments: Sequence[str]) -> None:
     """A wrong call is exit code 2."""

@@ -150,6 +150,33 @@ async def test_contest_is_learned_from_a_receipt() -> None:
     assert (answer.outcome, answer.id, answer.contest) == (UNDECIDED, ID, CONTEST)
 
 
+@pytest.mark.parametrize(
+    ("reply", "found"),
+    [
+        (Reply(http(200, b'{"contests":[{"id":"bandas-gt","bands":[%s]}]}' % (b"{}," * 50_000 + b"{}"))), CONTEST),
+        (Reply(http(200, b'{"contests":[{"id":"bandas-gt"},{"id":"other"}]}')), None),
+        (Reply(http(200, b'{"contests":[]}')), None),
+        (Reply(http(200, b'{"contests":[7]}')), None),
+        (Reply(http(200, b'{"contests":[{"id":"../x"}]}')), None),
+        (Reply(http(200, b'{"contests":[{"id":7}]}')), None),
+        (Reply(http(200, b"[]")), None),
+        (Reply(http(200, b"<html>")), None),
+        (problem(404), None),
+        (Reply(then=Then.RESET), None),
+        (Reply(then=Then.HANG), None),
+    ],
+)
+async def test_only_contest_is_found(reply: Reply, found: str | None) -> None:
+    """Where a gateway has one contest its id is found before the first vote; where not, that is no fault."""
+    async with (
+        ScriptedGateway(in_turn(Reply(then=Then.CLOSE)), contests=reply) as gateway,
+        GatewayClient(gateway.url, timeout=0.5) as client,
+    ):
+        await client.find_contest()
+        assert client.contest == found
+        assert (await client.send(BALLOT, KEY)).id == (ID if found else None)
+
+
 async def test_vote_is_sent_once_on_a_connection_that_breaks() -> None:
     """A kept connection that breaks under a vote does not make the client send it again by itself."""
     script = in_turn(recorded, Reply(then=Then.RESET))

@@ -384,6 +384,33 @@ def test_lost_answer_without_contest_is_explained() -> None:
     assert (verdict.undecided, verdict.undecided_counted.count) == (2, 2)
 
 
+def test_attempts_that_name_no_contest_are_counted_by_key() -> None:
+    """Where no contest was ever learned there is nothing to hold against, but votes are told, one a key."""
+    run = Run(Random(1))
+    key = run.key()
+    for outcome in (REFUSED, UNDECIDED, REFUSED):
+        run.tell(outcome, BALLOTS[0], None, key, None)
+    run.tell(REFUSED, BALLOTS[0], None, "short", None)
+    run.append(run.anonymous(), BALLOTS[0])
+    verdict = judge(run.attempts, run.read_back())
+    assert verdict.ok
+    assert (verdict.attempts, verdict.undecided, verdict.refused, verdict.counted) == (4, 1, 1, 0)
+
+
+def test_any_body_sent_with_a_key_may_count() -> None:
+    """Of three bodies sent with one key any may be the vote, and no other."""
+    run = Run(Random(1))
+    key = run.key()
+    vote_id = id_from_key("gt", key)
+    for ballot in (BALLOTS[0], BALLOTS[2], BALLOTS[3]):
+        run.tell(UNDECIDED, ballot, vote_id, key)
+    run.append(vote_id, BALLOTS[3])
+    assert judge(run.attempts, run.read_back()).ok
+    run.log.clear()
+    run.append(vote_id, Ballot("Alux Nahual", "Alto al Fuego", 1988, 5))
+    assert faults(judge(run.attempts, run.read_back())) == {"mismatched": 1}
+
+
 def test_empty_journal_says_nothing() -> None:
     """Without a journal nothing is looked at, and nothing is found."""
     run = Run(Random(1))

@@ -65,6 +65,8 @@ def vote(
     so that it counts once. Exit code 0 means that it is recorded; 1 that it
     is not, or that nobody knows: then the key to try again with is printed.
     """
+    _check_text(name, "NAME")
+    _check_text(album, "ALBUM")
     if key is None:
         key = secrets.token_hex(16)
     elif not KEY.fullmatch(key):
@@ -78,6 +80,13 @@ def vote(
     if answer.outcome is not Outcome.RECORDED:
         typer.echo(_complaint(answer, key), err=True)
         raise typer.Exit(1)
+
+
+def _check_text(text: str, argument: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of the command line that are no text
+        raise typer.BadParameter("is not valid UTF-8", param_hint=argument) from None
 
 
 async def _cast(client: GatewayClient, ballot: Ballot, key: str, patience: float) -> Answer:

@@ -18,6 +18,8 @@ from aplauso.flow.send import Answer
 
 _MAX_ANSWER: Final = 64 * 1024
 """Bytes of an answer that are read; a receipt has about 120."""
+_MAX_LIST: Final = 4 << 20
+"""Bytes of the list of contests, which names all their bands."""
 _KEPT_S: Final = 15.0
 """Idle connections are closed after this many seconds, before a server or a load balancer does it unseen."""
 _MAX_DETAIL: Final = 500
@@ -119,7 +121,7 @@ class GatewayClient:
         assert self._session is not None, "used outside of its `async with`"
         try:
             async with self._session.get(self._contests) as response:
-                listed = msgspec.json.decode(await _read(response))["contests"]
+                listed = msgspec.json.decode(await _read(response, _MAX_LIST))["contests"]
                 if len(listed) == 1 and ID.fullmatch(listed[0]["id"]):
                     self.contest = listed[0]["id"]
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError, LookupError, TypeError):
@@ -171,10 +173,10 @@ def _base(url: str) -> URL:
     return base.with_query(None).with_fragment(None)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, limit: int = _MAX_ANSWER) -> bytes:
     """The body, or as much of it as an answer of a gateway could have."""
     body = b""
-    while len(body) < _MAX_ANSWER and (chunk := await response.content.readany()):
+    while len(body) < limit and (chunk := await response.content.readany()):
         body += chunk
     return body
 
