@@ -48,7 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     batch_flights: Annotated[int, Meta(ge=1, le=64, description="batches on their way to the collector at once")] = 8
     max_waiting: Annotated[
         int, Meta(ge=256, le=1_000_000, description="votes that may wait for their answer; more are refused with 503")
-    ] = 20_000
+    ] = 100_000
     rejected_share: Annotated[
         float, Meta(gt=0, le=1, description="share of rejected records above which the tally stops")
     ] = 0.5

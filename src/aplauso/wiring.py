@@ -28,7 +28,7 @@ from aplauso.ports.standings import StandingsReader
 from aplauso.settings import Settings
 
 PACE: Final = 0.03
-"""Seconds between two batches of an embedded projection, at least."""
+"""Seconds that an embedded projection leaves to the others between two batches, at least."""
 
 
 class Readers(NamedTuple):

@@ -40,7 +40,7 @@ class Limits(NamedTuple):
 
     wait: float = 0.003
     flights: int = 8
-    waiting: int = 20_000
+    waiting: int = 100_000
 
 
 class Batcher:

@@ -105,8 +105,9 @@ class SqliteSource:
     Args:
         path: the log's file.
         wake: set when records have been appended; without it the file is looked at a hundred times a second.
-        pace: seconds between two polls that return records, at least: under load it gathers what it would
-            otherwise take vote by vote, and leaves Python's lock to those who answer.
+        pace: seconds that a poll leaves to the others after the last one's records were dealt with; as long as
+            that took, at least. Under load it gathers what it would otherwise take vote by vote, and leaves
+            Python's lock to those who answer voters. 0 for no such courtesy.
     """
 
     def __init__(self, path: Path, wake: threading.Event | None = None, pace: float = 0.0) -> None:
@@ -126,9 +127,9 @@ class SqliteSource:
     def poll(self, timeout: float, limit: int) -> Sequence[Record]:
         """As `VoteSource`."""
         self._assign()
-        early = self._last + self._pace - time.monotonic()
-        if early > 0:
-            time.sleep(early)
+        if self._pace:
+            busy = time.monotonic() - self._last if self._last else 0.0
+            time.sleep(max(self._pace, busy) if busy else 0.0)
         records = self._fetch(limit)
         while not records and timeout > 0:
             waited = min(timeout, self._tick)
@@ -136,7 +137,7 @@ class SqliteSource:
             self._wake.clear()
             records = self._fetch(limit)
             timeout -= waited
-        self._last = time.monotonic()
+        self._last = time.monotonic() if records else 0.0
         return records
 
     def seek(self, partition: int, position: Position | None) -> None:
