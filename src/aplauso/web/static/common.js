@@ -8,8 +8,8 @@ const fraction = (digits) =>
   new Intl.NumberFormat(config.locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const hundredths = fraction(2), tenths = fraction(1);
 const percent = new Intl.NumberFormat(config.locale, { style: "percent", maximumFractionDigits: 1 });
-const moment = new Intl.DateTimeFormat(config.locale, { dateStyle: "full", timeStyle: "short" });
-const clock = new Intl.DateTimeFormat(config.locale, { timeStyle: "medium" });
+const moment = new Intl.DateTimeFormat(config.locale, { dateStyle: "full", timeStyle: "short", hourCycle: "h23" });
+const clock = new Intl.DateTimeFormat(config.locale, { timeStyle: "medium", hourCycle: "h23" });
 
 export const format = {
   count: (n) => whole.format(n),

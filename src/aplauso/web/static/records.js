@@ -8,13 +8,13 @@ const rows = new Map();
 function row(record) {
   const id = el("a", { href: `/v1/votes/${encodeURIComponent(record.id)}`, title: record.id }, record.id.slice(-12));
   const time = el("time", { datetime: new Date(record.cast_at).toISOString() }, format.clock(record.cast_at));
-  return el("tr", {},
-    el("td", { class: "n" }, time),
-    el("th", { scope: "row" }, named(record.name)),
-    el("td", {}, named(record.album)),
-    el("td", { class: "n" }, String(record.year)),
-    el("td", { class: "n" }, String(record.rank)),
-    el("td", { class: "id" }, id));
+  return el("tr", { role: "row" },
+    el("td", { role: "cell", class: "n" }, time),
+    el("th", { role: "rowheader", scope: "row" }, named(record.name)),
+    el("td", { role: "cell" }, named(record.album)),
+    el("td", { role: "cell", class: "n" }, String(record.year)),
+    el("td", { role: "cell", class: "n" }, String(record.rank)),
+    el("td", { role: "cell", class: "id" }, id));
 }
 
 function show(records) {
