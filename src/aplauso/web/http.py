@@ -120,9 +120,9 @@ class Request:
         self.path = scope.path
 
     def header(self, name: str) -> str | None:
-        """A header's value; `name` in lower case."""
+        """A header's value; `name` in lower case. A value that is not visible ASCII is "", not as if it were absent."""
         value: str | None = self.scope.headers.get(name)
-        return value
+        return "" if value is None and name in self.scope.headers else value
 
     def query(self, name: str) -> str | None:
         """A query parameter's first value."""
@@ -170,11 +170,15 @@ class Request:
         return int(length)
 
     async def _counted(self, limit: int) -> bytearray:
-        body = bytearray()
+        body, empty = bytearray(), 0
         async for chunk in self._proto:
             body += chunk
+            empty += not chunk
             if len(body) > limit:
                 raise too_large(limit)
+        # Granian ends every body with an empty chunk, and makes one more of an error, or of trailers.
+        if empty > 1:
+            raise ClientGone("the last chunk did not come, or trailers did")
         return body
 
 
