@@ -241,6 +241,19 @@ def test_positions_that_were_dropped_are_filled_by_a_replay(store: MongoArchive,
     assert suite.scanned(reader, 0, 20) == suite.documents(0, log)
 
 
+def test_a_long_replay_counts_what_it_passes(store: MongoArchive) -> None:
+    """A batch of hundreds that are all there already is told apart, vote by vote: new ones, and repeats."""
+    log = suite.logged(suite.vote(n) for n in range(250))
+    store.apply(0, None, suite.at(250), log)
+    store._positions.drop()
+    assert store.apply(0, None, suite.at(250), log) == Applied({suite.GT: 250}, {})
+    again = suite.logged((suite.vote(n) for n in range(249, 500)), 250)
+    assert store.apply(0, suite.at(250), suite.at(501), again) == Applied({suite.GT: 250}, {suite.GT: 1})
+    assert store.apply(0, suite.at(501), suite.at(751), suite.logged((v for _, v in log), 501)).repeated == {
+        suite.GT: 250
+    }
+
+
 def test_a_writer_whose_store_was_emptied_inserts_nothing(store: MongoArchive, reader: MongoArchiveReader) -> None:
     """A batch in hand while the store loses its data leaves nothing: it may hold later copies of votes now missing."""
     log = suite.logged([suite.vote(1, name="first"), suite.vote(2), suite.vote(1, name="second")])

@@ -44,6 +44,20 @@ def test_a_user_with_the_password_is_served(guarded: MongoServer) -> None:
         assert reader.problems() == []
 
 
+def test_another_password_replaces_the_first(tmp_path: Path) -> None:
+    """A server started with another password over the same data takes it, and the old one no more."""
+    first = started(MongoServer(tmp_path / "data", tmp_path / "log", login=Login("aplauso", "the first")))
+    first.kill()
+    second = started(MongoServer(first.data, first.log, first.port, login=Login("aplauso", "the second")))
+    try:
+        with closing(MongoArchiveReader(MongoSettings(second.uri))) as reader:
+            assert reader.problems() == []
+        with closing(MongoArchiveReader(MongoSettings(first.uri))) as reader:
+            assert reader.problems() == ["MongoDB: it does not take the user and password"]
+    finally:
+        second.kill()
+
+
 @pytest.mark.parametrize("login", [None, Login("aplauso", "wrong"), Login("nobody", LOGIN.password)])
 def test_anybody_else_is_turned_away(guarded: MongoServer, login: Login | None) -> None:
     """Without the user's password there is no archive, and the message says so without telling a password."""

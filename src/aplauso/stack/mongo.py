@@ -5,6 +5,7 @@ itself is used.
 """
 
 import sys
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -76,7 +77,7 @@ class MongoServer(Process):
         # An empty configuration of its own: otherwise it takes whatever it finds in the working directory.
         config = self.data.with_name(f"{self.data.name}.toml")
         config.write_text("", encoding="utf-8")
-        if self.login and not self._has_user.exists():
+        if self.login and not self._knows(self.login):
             self._make_user(config, self.login)
         self.argv = self._command(config, auth=self.login is not None)
         super().spawn()
@@ -92,8 +93,12 @@ class MongoServer(Process):
         return [*command, *(["--auth"] if auth else []), *(["--sync-on-commit"] if self._sync else [])]
 
     @property
-    def _has_user(self) -> Path:
+    def _user(self) -> Path:
+        """A digest of the login that the data were given last."""
         return self.data.with_name(f"{self.data.name}.user")
+
+    def _knows(self, login: Login) -> bool:
+        return self._user.exists() and self._user.read_text(encoding="utf-8") == _digest(login)
 
     def _make_user(self, config: Path, login: Login) -> None:
         """The server has no other way: it is started without authentication once, and given the user."""
@@ -103,12 +108,16 @@ class MongoServer(Process):
         open_server.start()
         try:
             with _client(self._uri(None)) as client:
-                client.admin.command("createUser", login.user, pwd=login.password, roles=["root"])
+                known = client.admin.command("usersInfo", login.user)["users"]
+                # A user with another password, or of a first start that was cut short, gets this one.
+                client.admin.command(
+                    "updateUser" if known else "createUser", login.user, pwd=login.password, roles=["root"]
+                )
         except OperationFailure as error:
             raise Misconfigured(f"{self.name} did not take the user {login.user!r}: {error}") from None
         finally:
             open_server.stop()
-        self._has_user.touch()
+        self._user.write_text(_digest(login), encoding="utf-8")
 
     def _answers(self) -> bool:
         return self._ping(self.uri)
@@ -117,6 +126,10 @@ class MongoServer(Process):
     def _ping(uri: str) -> bool:
         with _client(uri) as client:
             return bool(client.aplauso.command("listCollections")["ok"])
+
+
+def _digest(login: Login) -> str:
+    return sha256(repr(tuple(login)).encode()).hexdigest()
 
 
 def _client(uri: str) -> "MongoClient[dict[str, object]]":
