@@ -38,6 +38,7 @@ class KafkaRejected:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
+        self._topics = Topics(settings)
         self._producer: Producer | None = None
         self._lock = threading.Lock()
 
@@ -55,7 +56,7 @@ class KafkaRejected:
         found: dict[Place, Rejection] = {}
         marked: set[Place] = set()
         name = self._settings.rejected_topic
-        low, high = Topics(self._settings).bounds([0], name)[0]
+        low, high = self._topics.bounds([0], name)[0]
         for messages in read_messages(self._settings, name, 0, low, high):
             for message in messages:
                 _gather(message, found, marked)
@@ -117,8 +118,7 @@ class KafkaRejected:
 
     def _properties(self) -> dict[str, Any]:
         return self._settings.client(
-            enable_idempotence=True,
-            acks="all",
+            acks="all",  # a retry may write one twice: copies are one
             compression_type="zstd",
             message_timeout_ms=int(_FLUSH_SECONDS * 1000),
             # What counts is the size of a compressed batch, which only the broker knows: this is that of a

@@ -66,6 +66,7 @@ class Topics:
         self._settings = settings
         self._timeout = timeout
         self._admin = AdminClient(settings.admin())
+        self._warm = False
 
     def describe(self, name: str = "") -> Topic:
         """A topic, the votes' when no name is given.
@@ -187,6 +188,10 @@ class Topics:
 
     def _offsets(self, name: str, partitions: Sequence[int], which: Any) -> dict[int, int]:
         name = name or self._settings.topic
+        if not self._warm:
+            # Asked for offsets while it still looks for the brokers, the driver may wait for ever.
+            self.brokers()
+            self._warm = True
         asked = {TopicPartition(name, partition): which for partition in partitions}
         futures: Mapping[TopicPartition, Future[Any]] = (
             self._admin.list_offsets(asked, request_timeout=self._timeout) if asked else {}
