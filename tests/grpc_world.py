@@ -19,7 +19,9 @@ TOKEN = "the-gateways-token"
 
 def collector(authority: Authority, port: int = 0, **options: Any) -> CollectorServer:
     """A collector on loopback that knows `TOKEN`, unless told otherwise."""
-    given: dict[str, Any] = {"gateway_tokens": [TOKEN], "contests": {CONTEST.id: CONTEST}, "clock": SystemClock()}
+    given: dict[str, Any] = {
+        "gateway_tokens": [TOKEN], "contests": {CONTEST.id: CONTEST}, "clock": SystemClock(), "notice": 0.0
+    }  # fmt: skip
     return CollectorServer(authority, f"127.0.0.1:{port}", **(given | options))
 
 

@@ -67,8 +67,9 @@ class TestGrpc(IntakeSuite):
     @pytest.fixture
     async def world(self) -> AsyncIterator[World]:
         authority = Authority()
+        contests, clock = {CONTEST.id: CONTEST}, SystemClock()
         server = CollectorServer(
-            authority, "127.0.0.1:0", contests={CONTEST.id: CONTEST}, clock=SystemClock(), gateway_tokens=[TOKEN]
+            authority, "127.0.0.1:0", contests=contests, clock=clock, gateway_tokens=[TOKEN], notice=0.0
         )
 
         async def lose_answers() -> None:

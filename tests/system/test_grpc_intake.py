@@ -231,6 +231,66 @@ async def test_stop_gives_up_in_time() -> None:
     authority.open.set()
 
 
+async def test_rolling_restart() -> None:
+    """While collectors restart one after the other under load, every vote is recorded, and none twice."""
+    authority, over = Authority(), asyncio.Event()
+    servers = [await collector(authority, notice=0.25).start() for _ in range(2)]
+    async with closing(intake(*(server.port for server in servers))) as gateway:
+        receipts: list[Receipt] = []
+
+        async def load() -> None:
+            while not over.is_set():
+                receipts.extend(await gateway.submit([vote(), vote()]))
+
+        loads = [asyncio.create_task(load()) for _ in range(8)]
+        for turn in range(4):
+            await until(lambda: bool(gateway._lines) and all(line.ready for line in gateway._lines))
+            stopped = servers[turn % 2]
+            await stopped.stop()
+            servers[turn % 2] = await collector(authority, stopped.port, notice=0.25).start()
+        over.set()
+        await asyncio.gather(*loads)
+    for server in servers:
+        await server.stop()
+    assert Counter(receipt.status for receipt in receipts) == {Status.RECORDED: len(receipts)}
+    assert Counter(authority.ids) == Counter(receipt.id for receipt in receipts)
+
+
+@pytest.mark.slow
+async def test_dead_connection() -> None:
+    """A connection that goes silent is given up within seconds by its keepalive, and the votes find the other way."""
+    authority = Authority()
+    async with (
+        collector(authority) as server,
+        Proxy(server.port) as proxy,
+        closing(intake(proxy.port, server.port, deadline=25.0)) as gateway,
+    ):
+        await is_ready(gateway)
+        await until(lambda: all(line.ready for line in gateway._lines))
+        proxy.swallowing = True
+        started = time.monotonic()
+        both = await asyncio.gather(one(gateway), one(gateway))
+        assert {receipt.status for receipt in both} == {Status.UNDECIDED, Status.RECORDED}
+        assert time.monotonic() - started < 12
+        assert {(await one(gateway)).status for _ in range(4)} == {Status.RECORDED}
+
+
+async def test_cancelled_while_connecting() -> None:
+    """A submission that is cancelled before it has a connection leaves no call behind."""
+    authority = Authority()
+    async with collector(authority) as server, Proxy(server.port) as proxy, closing(intake(proxy.port)) as gateway:
+        await is_ready(gateway)
+        for _ in range(20):
+            flight = asyncio.create_task(one(gateway))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            flight.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await flight
+        assert (await one(gateway)).status is Status.RECORDED
+    assert authority.calls == 1
+
+
 async def test_close_while_cancelled() -> None:
     """A submission that its caller cancels ends as cancelled, and does not keep the intake from closing."""
     authority = Authority()

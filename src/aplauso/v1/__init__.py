@@ -1,1 +1,1 @@
-"""Generated from `proto/aplauso/v1` by `make proto`; not edited by hand."""
+"""Generated from the files in `proto/` by `make proto`; not edited by hand."""

@@ -1,11 +1,13 @@
 """The gateway's way to its collectors: batches over gRPC, several collectors in turn, nothing ever sent twice.
 
-What makes a failure certain: a vote is handed to gRPC only when a collector's connection is ready and its health
-is SERVING; until then it was never sent. From then on every error is *undecided*, whatever its code, unless the
-collector itself marked it (`wire.NOTHING_RECORDED`). gRPC's own retries are off.
+What makes a failure certain: votes are handed to gRPC only once their call has a connection, which is why a call
+with one message is made as a stream of one message (on the wire they are the same). Until then nothing was sent.
+From then on every error is *undecided*, whatever its code, unless the collector itself marked it
+(`wire.NOTHING_RECORDED`). gRPC's own retries are off.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, cast
@@ -46,6 +48,8 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 2_000),
+    # gRPC's core (1.85) ends a silent connection by this one, a minute by default; the one above never fires.
+    ("grpc.http2.ping_timeout_ms", 2_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -60,7 +64,7 @@ class _Line(NamedTuple):
 
     address: str
     channel: aio.Channel
-    cast: "aio.UnaryUnaryMultiCallable[bytes, bytes]"
+    cast: "aio.StreamUnaryMultiCallable[bytes, bytes]"
 
     @property
     def ready(self) -> bool:
@@ -137,27 +141,30 @@ class GrpcIntake:
             await line.channel.close(None)
 
     async def _send(self, votes: Sequence[Vote]) -> Sequence[Receipt]:
-        """Sends a batch to the collector whose turn it is, to another one only when that says it recorded nothing."""
+        """Sends a batch to the collector whose turn it is, to another one only when it has certainly not arrived."""
         body = pb.VoteBatch(votes=[to_message(vote) for vote in votes]).SerializeToString()
         refusal = "no collector can be reached"
         tried: list[_Line] = []
         while (line := await self._line(tried)) is not None:
             tried.append(line)
+            call = line.cast(None, timeout=self._deadline, metadata=self._metadata)
+            sent = False
             try:
-                reply = await line.cast(body, timeout=self._deadline, metadata=self._metadata)
+                await call.wait_for_connection()
+                sent = not call.done()
+                return self._read(votes, line, await _finish(call, body))
             except aio.AioRpcError as error:
-                if not _nothing_recorded(error):
+                if sent and not _nothing_recorded(error):
                     return self._lost(votes, line, f"{error.code().name}: {error.details()}")
                 refusal = f"{line.address}: {error.details()}"
-                self._log.warning("a collector refused a call", address=line.address, why=error.details())
+                self._log.warning("a collector took nothing", address=line.address, why=error.details())
                 if error.code() not in (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED):
                     break
             except asyncio.CancelledError:
+                call.cancel()
                 if _cancelling():
                     raise
                 return self._lost(votes, line, "the connection was closed")
-            else:
-                return self._read(votes, line, reply)
         return _not_recorded(votes, refusal)
 
     def _read(self, votes: Sequence[Vote], line: _Line, reply: bytes) -> Sequence[Receipt]:
@@ -196,7 +203,16 @@ class GrpcIntake:
             if self._server_name:
                 options.append(("grpc.ssl_target_name_override", self._server_name))
             channel = aio.secure_channel(address, self._credentials, options)
-        return _Line(address, channel, channel.unary_unary(f"/{COLLECTOR}/{CAST_BATCH}", None, None))
+        return _Line(address, channel, channel.stream_unary(f"/{COLLECTOR}/{CAST_BATCH}", None, None))
+
+
+async def _finish(call: "aio.StreamUnaryCall[bytes, bytes]", body: bytes) -> bytes:
+    """Sends the message of a call that has a connection, and returns the answer's."""
+    # A call that ends meanwhile tells why when it is awaited.
+    with contextlib.suppress(aio.BaseError, asyncio.InvalidStateError):
+        await call.write(body)
+        await call.done_writing()
+    return await call
 
 
 def _failed(line: _Line) -> bool:

@@ -1,5 +1,6 @@
 """The collector's gRPC server: one event loop, both services, health, and a stop that answers what is in flight."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
@@ -42,6 +43,7 @@ class CollectorServer:
         max_message_bytes: a larger message is refused with RESOURCE_EXHAUSTED.
         max_concurrent: batches under way at once; one more is refused with RESOURCE_EXHAUSTED.
         reflection: whether the server describes its services to whoever asks.
+        notice: seconds between telling that it stops and refusing calls, in which gateways turn to another one.
 
     Raises:
         Misconfigured: the credentials contradict each other.
@@ -61,6 +63,7 @@ class CollectorServer:
         max_message_bytes: int = MAX_MESSAGE,
         max_concurrent: int = 256,
         reflection: bool = False,
+        notice: float = 0.25,
     ) -> None:
         certificates = tls is not None and tls.client_ca is not None
         self._guard = Guard(gateway_tokens, certificates=certificates, trust_all=trust_all)
@@ -71,6 +74,7 @@ class CollectorServer:
         self._max_message = max_message_bytes
         self._max_concurrent = max_concurrent
         self._reflection = reflection
+        self._notice = notice
         self._health = HealthServicer()
         self._server: aio.Server | None = None
         self._door: Door | None = None
@@ -123,7 +127,9 @@ class CollectorServer:
         if server is None or self._door is None:
             return
         await self._health.enter_graceful_shutdown()
-        await self._door.drain(max(0.0, grace - 2 * _LAST_WORDS))
+        notice = min(self._notice, grace / 4)
+        await asyncio.sleep(notice)
+        await self._door.drain(max(0.0, grace - notice - 2 * _LAST_WORDS))
         # Watchers of health never end by themselves: what is left is cut off.
         await server.stop(_LAST_WORDS)
 
@@ -150,6 +156,7 @@ def _options(max_message: int) -> list[tuple[str, Any]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.ping_timeout_ms", 10_000),
     ]
 
 
