@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
 
 from aplauso.domain.errors import PositionMoved, Unavailable
 from aplauso.domain.position import Position
 from aplauso.domain.vote import Vote
-from aplauso.ports.archive import ArchivedVote
+from aplauso.ports.archive import ArchivedVote, ArchiveReader
 from aplauso.ports.projection import Applied, LoggedVote
 
 
@@ -106,12 +109,16 @@ def archived(partition: int, offset: int, vote: Vote) -> ArchivedVote:
 class FakePlace:
     """Makes stores and readers over one `World`; by default the right ones."""
 
+    POINTS: Final = ("begin", "checked", "inserted 0", "inserted 1", "inserted 4", "inserted", "moved")
+
     def __init__(
         self,
+        points: Sequence[str] = POINTS,
         store: Callable[..., FakeArchive] = FakeArchive,
         reader: Callable[[World], FakeArchiveReader] = FakeArchiveReader,
     ) -> None:
         self.world = World()
+        self.points = points
         self._store, self._reader = store, reader
 
     def store(self) -> FakeArchive:
@@ -121,11 +128,28 @@ class FakePlace:
         return self._reader(self.world)
 
     def dying_stores(self) -> Iterator[FakeArchive]:
-        steps = ["begin", "checked", "inserted 0", "inserted 1", "inserted 4", "inserted", "moved"]
-        yield from (self._store(self.world, step) for step in steps)
+        yield from (self._store(self.world, step) for step in self.points)
+
+    def state(self, partition: int) -> list[ArchivedVote]:
+        return state_of(self.reader(), partition)
+
+    def snapshot(self) -> Callable[[], None]:
+        votes, positions = dict(self.world.votes), dict(self.world.positions)
+
+        def put_back() -> None:
+            self.world.votes, self.world.positions = dict(votes), dict(positions)
+
+        return put_back
 
     def close(self) -> None:
         pass
+
+
+def state_of(reader: ArchiveReader, partition: int) -> list[ArchivedVote]:
+    """What a reader sees of a partition below its position, as if it were partition 0, so that two can be compared."""
+    position = reader.partitions().get(partition)
+    found = [vote for chunk in reader.scan(partition, position.offset) for vote in chunk] if position else []
+    return sorted((msgspec.structs.replace(vote, partition=0) for vote in found), key=lambda vote: vote.id)
 
 
 # From here on: broken archives, one for each promise. The contract's suite has to catch every one of them.

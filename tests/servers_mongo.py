@@ -70,16 +70,17 @@ class CuttingProxy:
 
     Args:
         port: of the server.
-        number: of the command, from 1, among those that read or write data; 0 to cut none.
+        at: what the command does, in the words of `STEPS`; "" to cut at none.
         after: cut once the server has answered, its answer lost; otherwise the server never sees the command.
     """
 
-    COMMANDS: Final = ("find", "insert", "update", "createIndexes")
+    STEPS: Final = ("find positions", "createIndexes votes", "insert votes", "find votes", "write positions")
+    """What an application sends, in order; the documents are looked at only when some were there before."""
 
-    def __init__(self, port: int, number: int = 0, after: bool = False) -> None:
-        self._port, self._number, self._after = port, number, after
+    def __init__(self, port: int, at: str = "", after: bool = False) -> None:
+        self._port, self._at, self._after = port, at, after
         self.commands: list[Mapping[str, Any]] = []
-        """The commands that read or write data, as they came, without their documents."""
+        """The commands on the archive's collections, as they came, without their documents."""
         self._cut = False
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
@@ -138,11 +139,13 @@ class CuttingProxy:
         if int.from_bytes(message[12:16], "little") != 2013:  # OP_MSG; the driver greets by an older one
             return False
         command = bson.decode(_first_document(message))
-        if next(iter(command)) not in self.COMMANDS:
+        name, collection = next(iter(command.items()))
+        if collection not in ("votes", "positions"):
             return False
+        written = name in ("insert", "update") and collection == "positions"
         with self._lock:
             self.commands.append(command)
-            return len(self.commands) == self._number
+            return self._at == ("write positions" if written else f"{name} {collection}")
 
 
 def _message(source: socket.socket) -> bytes:

@@ -1,21 +1,25 @@
 """The archive's contract, held against every archive that there is, and against broken ones."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
+from pymongo import MongoClient
 
 import fakes_archive as fakes
 from aplauso.adapters.mongo.archive import MongoArchive, MongoArchiveReader
 from aplauso.adapters.mongo.client import MongoSettings
 from aplauso.adapters.sqlite.archive import SqliteArchive, SqliteArchiveReader
-from aplauso.ports.archive import ArchiveReader, ArchiveStore
+from aplauso.ports.archive import ArchivedVote, ArchiveReader, ArchiveStore
 from contract import archive_suite as suite
+from contract import projection_suite
 from contract.archive_suite import CHECKS, Check
-from fakes_archive import FakeArchive, FakeArchiveReader, FakePlace
+from fakes_archive import FakeArchive, FakeArchiveReader, FakePlace, state_of
 from servers_mongo import CuttingProxy, fresh_database, shared_mongo
 
 
@@ -23,21 +27,35 @@ class Keeper:
     """Makes stores and readers, and closes them all."""
 
     def __init__(self) -> None:
-        self.made: list[ArchiveStore | ArchiveReader | CuttingProxy] = []
+        self.made: list[Any] = []
 
     def keep(self, made: Any) -> Any:
         self.made.append(made)
         return made
 
+    def reader(self) -> ArchiveReader:
+        raise NotImplementedError
+
+    def state(self, partition: int) -> list[ArchivedVote]:
+        reader = self.reader()
+        with closing(reader):
+            return state_of(reader, partition)
+
     def close(self) -> None:
-        for one in self.made:
-            one.close()
+        while self.made:
+            self.made.pop().close()
 
 
 class SqlitePlace(Keeper):
-    def __init__(self, path: Path) -> None:
+    POINTS: Final = tuple(
+        (statement, after)
+        for statement in ("BEGIN", "INSERT INTO positions", "INSERT OR IGNORE INTO votes", "COMMIT")
+        for after in (False, True)
+    )
+
+    def __init__(self, path: Path, points: Sequence[tuple[str, bool]] = POINTS) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.points = path, points
 
     def store(self) -> ArchiveStore:
         store: ArchiveStore = self.keep(SqliteArchive(self.path))
@@ -50,11 +68,21 @@ class SqlitePlace(Keeper):
             return reader
 
     def dying_stores(self) -> Iterator[ArchiveStore]:
-        for statement in ("BEGIN", "INSERT INTO positions", "INSERT OR IGNORE INTO votes", "COMMIT"):
-            for after in (False, True):
-                store: Any = self.store()
-                store._connection = DyingConnection(store._connection, statement, after)
-                yield store
+        for statement, after in self.points:
+            store: Any = self.store()
+            store._connection = DyingConnection(store._connection, statement, after)
+            yield store
+
+    def snapshot(self) -> Callable[[], None]:
+        copy = self.keep(sqlite3.connect(":memory:"))
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.backup(copy)
+
+        def put_back() -> None:
+            with closing(sqlite3.connect(self.path)) as connection:
+                copy.backup(connection)
+
+        return put_back
 
 
 class DyingConnection:
@@ -71,27 +99,34 @@ class DyingConnection:
 
     def _run(self, run: Callable[..., Any], sql: str, *args: Any) -> Any:
         here = sql.strip().startswith(self._statement)
-        self._dead = self._dead or (here and not self._after)
-        if self._dead:
-            raise sqlite3.OperationalError("died")
+        if here and not self._after:
+            self._die()
         result = run(sql, *args)
-        self._dead = here
-        if self._dead:
-            raise sqlite3.OperationalError("died")
+        if here:
+            self._die()
         return result
+
+    def _die(self) -> None:
+        self._dead = True
+        self._connection.close()  # as the system does for a process that is gone: rolls back, frees its locks
+        raise sqlite3.OperationalError("died")
 
     @property
     def in_transaction(self) -> bool:
         return False if self._dead else self._connection.in_transaction
 
     def close(self) -> None:
-        self._connection.close()  # rolls back, as a dead process' lock is taken away
+        self._connection.close()
 
 
 class MongoPlace(Keeper):
-    def __init__(self) -> None:
+    POINTS: Final = tuple((step, after) for step in CuttingProxy.STEPS for after in (False, True))
+
+    def __init__(self, points: Sequence[tuple[str, bool]] = POINTS) -> None:
         super().__init__()
-        self.settings = fresh_database(shared_mongo())
+        self.settings, self.points = fresh_database(shared_mongo()), points
+        client: MongoClient[Any] = self.keep(MongoClient(self.settings.uri, datetime_conversion="DATETIME_MS"))
+        self.database = client[self.settings.database]
 
     def store(self) -> MongoArchive:
         store: MongoArchive = self.keep(MongoArchive(self.settings))
@@ -102,35 +137,67 @@ class MongoPlace(Keeper):
         return reader
 
     def dying_stores(self) -> Iterator[ArchiveStore]:
-        # What one application sends: the check, the index, the documents, a look at the duplicates, the position.
-        for number in range(1, 6):
-            for after in (False, True):
-                proxy = self.keep(CuttingProxy(shared_mongo().port, number, after))
-                yield self.keep(MongoArchive(MongoSettings(proxy.uri, self.settings.database)))
+        for step, after in self.points:
+            proxy = self.keep(CuttingProxy(shared_mongo().port, step, after))
+            yield self.keep(MongoArchive(MongoSettings(proxy.uri, self.settings.database)))
+
+    def snapshot(self) -> Callable[[], None]:
+        collections = [self.database[name] for name in ("votes", "positions")]
+        copies = [collection.find().to_list() for collection in collections]
+
+        def put_back() -> None:
+            for collection, copy in zip(collections, copies, strict=True):
+                collection.delete_many({})
+                collection.insert_many(copy)
+
+        return put_back
 
     def close(self) -> None:
-        store: Any = self.store()
-        store._database.client.drop_database(self.settings.database)
+        if self.made:  # a second time there is nothing left to close
+            self.database.client.drop_database(self.database.name)
         super().close()
 
 
+Maker = Callable[..., Any]
+
+
 @pytest.fixture(params=["fake", "sqlite", pytest.param("mongo", marks=pytest.mark.servers)])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[suite.Place]:
-    """Each kind of archive in turn, empty."""
-    makers: dict[str, Callable[[], Any]] = {
+def maker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Maker]:
+    """Makes places for an archive, each empty, of one kind after the other."""
+    made: list[Any] = []
+    numbers = count()
+    kinds: dict[str, Maker] = {
         "fake": FakePlace,
-        "sqlite": lambda: SqlitePlace(tmp_path / "archive.db"),
+        "sqlite": lambda **points: SqlitePlace(tmp_path / f"{next(numbers)}.db", **points),
         "mongo": MongoPlace,
     }
-    made = makers[request.param]()
-    yield made
-    made.close()
+
+    def make(**points: Any) -> Any:
+        made.append(kinds[request.param](**points))
+        return made[-1]
+
+    yield make
+    for place in made:
+        place.close()
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_an_archive_keeps_its_promises(place: suite.Place, check: Check) -> None:
+def test_an_archive_keeps_its_promises(maker: Maker, check: Check) -> None:
     """Every archive passes every check of the contract."""
-    check(place)
+    check(maker())
+
+
+@pytest.mark.parametrize("check", projection_suite.CHECKS, ids=lambda check: check.__name__)
+def test_an_archive_is_a_projection(maker: Maker, check: projection_suite.Check) -> None:
+    """Every archive passes every check of a projection's contract."""
+    # Documents are looked at only when some of a batch's were there before, which these batches do not all have.
+    points = [point for point in maker().points if point[0] != "find votes"]
+    if check is projection_suite.a_crash_of_the_first_batch_changes_nothing:
+        # It repeats its votes in a partition for each crash; an archive has one of each id: a place for each crash.
+        for point in points:
+            check(partial(maker, points=[point]))
+    else:
+        check(partial(maker, points=points))
 
 
 BROKEN: list[tuple[type[FakeArchive | FakeArchiveReader], Check]] = [
