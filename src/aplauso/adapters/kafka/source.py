@@ -60,6 +60,11 @@ class KafkaSource:
         """As `VoteSource`."""
         return self._settings.partitions
 
+    @property
+    def assigned(self) -> frozenset[int]:
+        """The partitions that this replica reads now."""
+        return frozenset(self._following)
+
     def topic(self) -> str:
         """As `VoteSource`. Raises `WrongLog` too, when the topic is not the configured one."""
         if self._topic is None:
