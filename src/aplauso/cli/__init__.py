@@ -12,6 +12,7 @@ from aplauso.cli.doctor import doctor
 from aplauso.cli.load import load
 from aplauso.cli.recount import recount
 from aplauso.cli.rejected import rejected_app
+from aplauso.cli.rooms import archive, board, collector, gateway, tally
 from aplauso.cli.settings import settings
 from aplauso.cli.terminal import printable
 from aplauso.cli.up import up
@@ -26,7 +27,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_COMMANDS: tuple[Callable[..., Any], ...] = (up, vote, load, recount, settings, doctor)
+_COMMANDS: tuple[Callable[..., Any], ...] = (
+    up,
+    vote,
+    load,
+    recount,
+    gateway,
+    collector,
+    tally,
+    archive,
+    board,
+    settings,
+    doctor,
+)
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(contest_app, name="contest")

@@ -25,5 +25,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 def read_settings(data: Path | None = None, contests: Path | None = None) -> Settings:
     """The settings, with what the command line says instead. Raises `Misconfigured`."""
     settings = load(os.environ).settings
-    given = {name: value for name, value in (("data", data), ("contests", contests)) if value is not None}
+    given: dict[str, object] = {"contests": contests} if contests is not None else {}
+    if data is not None:
+        given |= {"data": data, "kafka_bootstrap": None}  # who names embedded data means them, not the servers
     return msgspec.structs.replace(settings, **given)

@@ -11,7 +11,7 @@ from aplauso.cli.options import AsJson, Data, read_settings
 from aplauso.cli.terminal import printable
 from aplauso.flow.recount import Report
 from aplauso.flow.recount import recount as replay
-from aplauso.wiring import Readers, embedded_readers
+from aplauso.wiring import Readers, choice
 
 
 def recount(as_json: AsJson = False, data: Data = None) -> None:
@@ -19,7 +19,7 @@ def recount(as_json: AsJson = False, data: Data = None) -> None:
 
     Works beside a running system: each projection is compared at its own position.
     """
-    readers = embedded_readers(read_settings(data).data)
+    readers = choice.readers(read_settings(data))
     try:
         report = _replay(readers)
     finally:

@@ -12,7 +12,7 @@ from aplauso.cli.options import AsJson, Data, read_settings
 from aplauso.cli.terminal import printable
 from aplauso.domain.errors import Misconfigured
 from aplauso.ports.rejected import Mark, RejectedLog, Rejection
-from aplauso.wiring import embedded_rejected
+from aplauso.wiring import choice
 
 rejected_app = typer.Typer(help="Records of the log that cannot be counted.", invoke_without_command=True)
 _PREVIEW = 60
@@ -71,7 +71,7 @@ def _describe(rejection: Rejection) -> dict[str, object]:
 
 @contextmanager
 def _opened(data: Path | None) -> Iterator[RejectedLog]:
-    rejected = embedded_rejected(read_settings(data).data)
+    rejected = choice.rejected(read_settings(data))
     try:
         yield rejected
     finally:

@@ -97,10 +97,12 @@ class Projection:
         Raises:
             Fatal: going on would give wrong numbers.
         """
-        wait = BACKOFF[0]
-        self._source.start(self._positions)
+        wait, started = BACKOFF[0], False
         while not stop.is_set():
             try:
+                if not started:
+                    self._source.start(self._positions)
+                    started = True
                 self.step(POLL)
                 self._watch.working()
                 wait = BACKOFF[0]

@@ -1,22 +1,16 @@
 """All rooms in one process over SQLite: a whole contest on a laptop."""
 
-import asyncio
-import contextlib
 import os
-import signal
-import threading
 from collections.abc import Callable
-from typing import Final, NamedTuple
 
 import structlog
 
 from aplauso.adapters.sqlite.directory import DataDirectory
-from aplauso.domain.errors import Fatal, Unavailable
 from aplauso.metrics import Metrics
 from aplauso.services.demo import Demo
 from aplauso.services.http import HTTPServer
 from aplauso.services.rooms import default_contest, note_standings, result_routes
-from aplauso.services.watch import ProjectionWatch
+from aplauso.services.run import Ending, ProjectionThread, run_until_asked
 from aplauso.settings import Settings
 from aplauso.web.app import App, Route
 from aplauso.web.contests import ContestCalls
@@ -25,20 +19,10 @@ from aplauso.web.pages import Pages
 from aplauso.web.results import Results
 from aplauso.web.site import Site
 from aplauso.web.votes import Votes
-from aplauso.wiring import Embedded, Projecting, load_contests
+from aplauso.wiring import load_contests
+from aplauso.wiring.embedded import Embedded
 
-_JOIN_SECONDS: Final = 8.0
-"""How long a projection may take to end what it has in hand."""
 log = structlog.get_logger("aplauso.up")
-
-
-class Running(NamedTuple):
-    """A projection on its thread."""
-
-    name: str
-    projecting: Projecting
-    watch: ProjectionWatch
-    thread: threading.Thread
 
 
 class EmbeddedSystem:
@@ -57,39 +41,18 @@ class EmbeddedSystem:
         self.default = default_contest(self.contests, settings)
         self.metrics = Metrics()
         self.parts = Embedded(directory, self.contests, settings)
-        self._stop = threading.Event()
-        self._failed: list[Fatal] = []
-        self._ended = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._running = [self._project("tally", self.parts.tally), self._project("archive", self.parts.archive)]
+        self.ending = Ending()
+        clock = self.parts.clock
+        self._projections = [
+            ProjectionThread("tally", self.parts.tally, self.metrics, clock, self.ending),
+            ProjectionThread("archive", self.parts.archive, self.metrics, clock, self.ending),
+        ]
         self.board = self.parts.board()
         self.votes = Votes(self.parts.caster, self.default, self.metrics)
         checks: dict[str, Check] = {"log": self.parts.log.ready, "board": self.board.ready}
-        checks |= {running.name: running.watch.check for running in self._running}
+        checks |= {projection.name: projection.watch.check for projection in self._projections}
         self.health = Health(checks, self.metrics, self._refresh)
         self.server = HTTPServer(self._app(), settings.host, port)
-
-    def _project(self, name: str, build: Callable[[ProjectionWatch], Projecting]) -> Running:
-        watch = ProjectionWatch(name, self.metrics, self.parts.clock, counts=name == "tally")
-        projecting = build(watch)
-        thread = threading.Thread(target=self._run, args=(name, projecting), name=name, daemon=True)
-        return Running(name, projecting, watch, thread)
-
-    def _run(self, name: str, projecting: Projecting) -> None:
-        """A projection's thread. What it cannot mend ends the whole process: going on would give wrong numbers."""
-        try:
-            projecting.projection.run(self._stop)
-        except Fatal as error:
-            self._fail(error)
-        except Exception as error:
-            log.exception("a projection failed", projection=name)
-            self._fail(Fatal(f"{name}: {error}"))
-        finally:
-            projecting.close()
-
-    def _fail(self, error: Fatal) -> None:
-        self._failed.append(error)
-        self._loop.call_soon_threadsafe(self._ended.set)
 
     def _app(self) -> App:
         settings = self._settings
@@ -109,25 +72,15 @@ class EmbeddedSystem:
     async def _refresh(self) -> None:
         """Brings the metrics up to date before they are read."""
         self.votes.flush()
-        for running in self._running:
-            with contextlib.suppress(Unavailable):
-                lags = await asyncio.to_thread(running.projecting.source.lags)
-                running.watch.note_lags(running.name, lags)
+        for projection in self._projections:
+            await projection.refresh()
         await note_standings(self.metrics, self.board, self.contests)
 
     async def start(self) -> None:
         """Starts everything; returns when votes are taken."""
-        for running in self._running:
-            running.thread.start()
+        for projection in self._projections:
+            projection.start()
         await self.server.start()
-
-    async def wait(self) -> None:
-        """Returns when a signal asks for a stop. Raises `Fatal` when a projection could not go on."""
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            self._loop.add_signal_handler(signum, self._ended.set)
-        await self._ended.wait()
-        if self._failed:
-            raise self._failed[0]
 
     async def stop(self) -> None:
         """Stops accepting, answers what is in flight, lets the projections end their batch."""
@@ -136,12 +89,8 @@ class EmbeddedSystem:
         await self.board.close()
         await self.server.stop()
         await self.parts.log.close()
-        self._stop.set()
-        for running in self._running:
-            running.projecting.wake()
-        for running in self._running:
-            if running.thread.ident is not None:
-                await asyncio.to_thread(running.thread.join, _JOIN_SECONDS)
+        for projection in self._projections:
+            await projection.stop()
 
 
 async def serve(
@@ -163,15 +112,20 @@ async def serve(
     directory = DataDirectory.open(settings.data)
     try:
         system = EmbeddedSystem(directory, settings, port)
-        try:
+        shows: list[Demo] = []
+
+        async def start() -> None:
             await system.start()
             announce(system)
             log.info("ready", url=system.server.url, pid=os.getpid(), data=str(settings.data))
-            async with contextlib.AsyncExitStack() as stack:
-                if with_demo:
-                    stack.push_async_callback(Demo(system.parts.caster, system.contests).stop)
-                await system.wait()
-        finally:
+            if with_demo:
+                shows.append(Demo(system.parts.caster, system.contests))
+
+        async def stop() -> None:
+            for show in shows:
+                await show.stop()
             await system.stop()
+
+        await run_until_asked(start, stop, system.ending)
     finally:
         directory.close()

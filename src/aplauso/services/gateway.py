@@ -1,0 +1,63 @@
+"""The gateway's process: takes votes over HTTP, hands them to the collectors over gRPC."""
+
+from collections.abc import Callable
+
+import structlog
+
+from aplauso.metrics import Metrics
+from aplauso.services.http import HTTPServer
+from aplauso.services.rooms import default_contest
+from aplauso.services.run import Ending, run_until_asked
+from aplauso.settings import Settings
+from aplauso.web.app import App, Route
+from aplauso.web.contests import ContestCalls
+from aplauso.web.health import Health
+from aplauso.web.votes import Votes
+from aplauso.wiring import load_contests
+from aplauso.wiring.distributed import GatewayParts
+
+log = structlog.get_logger("aplauso.gateway")
+
+
+async def serve(settings: Settings, port: int, announce: Callable[[str], None]) -> None:
+    """Runs a gateway until a signal asks for a stop.
+
+    Args:
+        settings: of all rooms.
+        port: of HTTP; 0 takes a free one.
+        announce: called with its address once votes are taken.
+
+    Raises:
+        Misconfigured: a setting or the address cannot be used.
+        InvalidContest: a contest file is wrong.
+    """
+    contests, metrics, ending = load_contests(settings.contests), Metrics(), Ending()
+    parts = GatewayParts(settings, contests)
+    votes = Votes(parts.caster, default_contest(contests, settings), metrics)
+    calls = ContestCalls(contests)
+
+    async def refresh() -> None:
+        votes.flush()
+
+    health = Health({"collectors": parts.intake.ready}, metrics, refresh)
+    routes = [
+        Route("POST", "/insert", votes.insert),
+        Route("POST", "/v1/contests/{}/votes", votes.cast),
+        Route("GET", "/v1/contests", calls.list),
+        Route("GET", "/v1/contests/{}", calls.one),
+        *health.routes(),
+    ]
+    server = HTTPServer(App(routes, metrics, settings.origins), settings.host, port)
+
+    async def start() -> None:
+        await server.start()
+        announce(server.url)
+        log.info("ready", url=server.url, collectors=settings.collectors)
+
+    async def stop() -> None:
+        health.stopping = True
+        await parts.caster.close()
+        await parts.intake.close()
+        await server.stop()
+
+    await run_until_asked(start, stop, ending)

@@ -1,0 +1,46 @@
+"""Which parts a command works on: the real servers when the settings name Kafka, the embedded data otherwise.
+
+The distributed parts are imported only when they are asked for: an installation may have no drivers.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+
+from aplauso.domain.errors import Misconfigured
+from aplauso.ports.rejected import RejectedLog
+from aplauso.settings import Settings
+from aplauso.wiring import embedded
+from aplauso.wiring.parts import Readers
+
+
+def distributed() -> ModuleType:
+    """The module `aplauso.wiring.distributed`. Raises `Misconfigured` when its drivers are not installed."""
+    try:
+        return import_module("aplauso.wiring.distributed")
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"{error.name} is not installed: pip install 'aplauso[distributed]'") from None
+
+
+def readers(settings: Settings) -> Readers:
+    """What a recount reads. Raises `Unavailable`, `NewerData` and `Misconfigured`."""
+    if settings.kafka_bootstrap is None:
+        return embedded.readers(settings.data)
+    found: Readers = distributed().readers(settings)
+    return found
+
+
+def rejected(settings: Settings) -> RejectedLog:
+    """The rejected records. Raises as `readers`."""
+    if settings.kafka_bootstrap is None:
+        return embedded.rejected(settings.data)
+    found: RejectedLog = distributed().rejected(settings)
+    return found
+
+
+def checks(settings: Settings) -> dict[str, Callable[[], str]]:
+    """What `doctor` asks."""
+    if settings.kafka_bootstrap is None:
+        return embedded.checks(settings)
+    found: dict[str, Callable[[], str]] = distributed().checks(settings)
+    return found

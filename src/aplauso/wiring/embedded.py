@@ -1,0 +1,118 @@
+"""The embedded parts: all rooms over one data directory."""
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from aplauso.adapters.sqlite.archive import SqliteArchive, SqliteArchiveReader
+from aplauso.adapters.sqlite.directory import DataDirectory, check_directory
+from aplauso.adapters.sqlite.log import SqliteLog
+from aplauso.adapters.sqlite.rejected import SqliteRejected
+from aplauso.adapters.sqlite.source import SqliteReader, SqliteSource
+from aplauso.adapters.sqlite.standings import SqliteStandings, SqliteStandingsReader
+from aplauso.adapters.system.clock import SystemClock
+from aplauso.domain.contest import Contest
+from aplauso.flow.board import Board
+from aplauso.flow.cast import Batcher, Caster
+from aplauso.flow.collect import Collector, NearIntake
+from aplauso.flow.project import Projection, RejectionLimit, Watch
+from aplauso.ports.log import VoteLog
+from aplauso.ports.rejected import RejectedLog
+from aplauso.settings import Settings
+from aplauso.wiring.parts import Projecting, Readers, limits, load_contests, new_id
+
+PACE: Final = 0.03
+"""Seconds that an embedded projection leaves to the others between two batches, at least."""
+
+
+class Embedded:
+    """All rooms' parts over one data directory.
+
+    Args:
+        directory: opened, and so locked, by this process.
+        contests: by id.
+        settings: limits.
+    """
+
+    def __init__(self, directory: DataDirectory, contests: Mapping[str, Contest], settings: Settings) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._arrivals = [threading.Event(), threading.Event()]
+        self.log: VoteLog = SqliteLog(directory.log, appended=self._wake)
+        self.collector = Collector(contests, self.log)
+        self.clock = SystemClock()
+        self.caster = Caster(contests, Batcher(NearIntake(self.collector), limits(settings)), self.clock, new_id)
+
+    def _wake(self) -> None:
+        for event in self._arrivals:
+            event.set()
+
+    def tally(self, watch: Watch) -> Projecting:
+        """The projection into the standings."""
+        store, sink = SqliteStandings(self._directory.standings), SqliteRejected(self._directory.rejected)
+        source = SqliteSource(self._directory.log, self._arrivals[0], PACE)
+        limit = RejectionLimit(self._settings.rejected_share)
+
+        def close() -> None:
+            for part in (source, store, sink):
+                part.close()
+
+        return Projecting(Projection(source, store, watch, sink, limit), source, self._arrivals[0].set, close)
+
+    def archive(self, watch: Watch) -> Projecting:
+        """The projection into the archive."""
+        store = SqliteArchive(self._directory.archive)
+        source = SqliteSource(self._directory.log, self._arrivals[1], PACE)
+
+        def close() -> None:
+            for part in (source, store):
+                part.close()
+
+        return Projecting(Projection(source, store, watch), source, self._arrivals[1].set, close)
+
+    def board(self) -> Board:
+        """The board; the projections' files must be there."""
+        return Board(
+            SqliteStandingsReader(self._directory.standings), SqliteArchiveReader(self._directory.archive), self.clock
+        )
+
+
+def readers(data: Path) -> Readers:
+    """Readers over embedded data, beside whoever writes them. Raises `Unavailable` and `NewerData`."""
+    directory = DataDirectory.existing(data)
+    return Readers(
+        SqliteReader(directory.log),
+        SqliteStandingsReader(directory.standings),
+        SqliteArchiveReader(directory.archive),
+    )
+
+
+def rejected(data: Path) -> RejectedLog:
+    """The rejected records of embedded data. Raises `Unavailable` and `NewerData`."""
+    return SqliteRejected(DataDirectory.existing(data).rejected)
+
+
+def checks(settings: Settings) -> dict[str, Callable[[], str]]:
+    """What `doctor` asks of the embedded parts."""
+    return {
+        "contests": lambda: ", ".join(load_contests(settings.contests)),
+        "data": lambda: check_directory(settings.data),
+        "log": lambda: _log_state(settings.data),
+        "standings": lambda: _positions_state(readers(settings.data)),
+    }
+
+
+def _log_state(data: Path) -> str:
+    reader = SqliteReader(DataDirectory.existing(data).log)
+    try:
+        return f"{reader.topic()}, {sum(reader.ends().values()):,} records in {reader.partitions} partitions"
+    finally:
+        reader.close()
+
+
+def _positions_state(readers: Readers) -> str:
+    try:
+        return readers.lag_state()
+    finally:
+        readers.close()
