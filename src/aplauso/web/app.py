@@ -81,6 +81,7 @@ class App:
             log.info("the client hung up", request=request.id, path=request.path, why=str(gone))
             answer = problems.document(400, gone.reason, str(gone), request.id, [("connection", "close")])
         except AplausoError as error:
+            await request.discard()
             answer = self._refuse(request, error)
         except Exception:
             log.exception("a request failed", request=request.id, method=request.method, path=request.path)

@@ -5,6 +5,7 @@ like one that is complete: all three are watched here.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import parse_qs
@@ -15,6 +16,8 @@ from aplauso.domain.errors import AplausoError
 
 READ_SECONDS: Final = 10.0
 """How long a client may take for a body, in all."""
+DISCARD_BYTES: Final = 16 * 1024 * 1024
+"""A body that is refused is read to its end up to so many bytes: most clients look for an answer only then."""
 Headers = Sequence[tuple[str, str]]
 
 
@@ -109,12 +112,13 @@ class Deadlines:
 class Request:
     """One request."""
 
-    __slots__ = ("_deadlines", "_proto", "id", "method", "path", "scope")
+    __slots__ = ("_begun", "_deadlines", "_proto", "id", "method", "path", "scope")
 
     def __init__(self, scope: Scope, proto: Any, request_id: str, deadlines: Deadlines) -> None:
         self.scope = scope
         self._proto = proto
         self._deadlines = deadlines
+        self._begun = False
         self.id = request_id
         self.method = scope.method
         self.path = scope.path
@@ -123,6 +127,11 @@ class Request:
         """A header's value; `name` in lower case. A value that is not visible ASCII is "", not as if it were absent."""
         value: str | None = self.scope.headers.get(name)
         return "" if value is None and name in self.scope.headers else value
+
+    def single(self, name: str) -> str | None:
+        """The same, and "" when the header came more than once: nobody can tell which one is meant."""
+        value = self.header(name)
+        return value if value is None or len(self.scope.headers.get_all(name)) == 1 else ""
 
     def query(self, name: str) -> str | None:
         """A query parameter's first value."""
@@ -140,10 +149,11 @@ class Request:
             HTTPError: 413 when it is longer, 408 when it takes longer, 400 when its length is not a number.
             ClientGone: it ended before the announced length.
         """
+        self._begun = True
         announced = self._announced(limit)
         deadline = self._deadlines.start(seconds)
         try:
-            body = await (self._counted(limit) if announced is None else self._proto())
+            body = await (self._counted(limit) if announced is None or announced > limit else self._proto())
         except asyncio.CancelledError:
             if not deadline.passed:
                 raise
@@ -159,23 +169,34 @@ class Request:
             raise ClientGone(f"{len(body)} bytes of {announced}")
         return bytes(body)
 
+    async def discard(self) -> None:
+        """Reads a body that nobody has asked for and forgets it, as far as `DISCARD_BYTES` and `READ_SECONDS` go."""
+        if not self._begun and self.method not in ("GET", "HEAD") and self.header("expect") is None:
+            with contextlib.suppress(AplausoError):
+                await self.body(0)
+
     def _announced(self, limit: int) -> int | None:
         length = self.scope.headers.get("content-length")
         if length is None:
             return None
         if not length.isdigit():
             raise HTTPError(400, "Content-Length is not a number", "malformed", CLOSE)
-        if int(length) > limit:
-            raise too_large(limit)
+        # Who expects "100 Continue" has not begun to send, and need not.
+        if int(length) > (limit if self.header("expect") is not None else max(limit, DISCARD_BYTES)):
+            raise too_large(limit, CLOSE)
         return int(length)
 
     async def _counted(self, limit: int) -> bytearray:
-        body, empty = bytearray(), 0
+        body, size, empty = bytearray(), 0, 0
         async for chunk in self._proto:
-            body += chunk
+            size += len(chunk)
             empty += not chunk
-            if len(body) > limit:
-                raise too_large(limit)
+            if size <= limit:
+                body += chunk
+            elif size > DISCARD_BYTES:
+                raise too_large(limit, CLOSE)
+        if size > limit:
+            raise too_large(limit)
         # Granian ends every body with an empty chunk, and makes one more of an error, or of trailers.
         if empty > 1:
             raise ClientGone("the last chunk did not come, or trailers did")
@@ -186,10 +207,10 @@ CLOSE: Final = (("connection", "close"),)
 """Ends the connection: what is left of the body is not read."""
 
 
-def too_large(limit: int) -> HTTPError:
+def too_large(limit: int, headers: Headers = ()) -> HTTPError:
     """413, with the limit in words."""
     size = f"{limit // 1024} KiB" if limit < 1024 * 1024 else f"{limit // (1024 * 1024)} MiB"
-    return HTTPError(413, f"the body is larger than {size}", "too-large", CLOSE)
+    return HTTPError(413, f"the body is larger than {size}", "too-large", headers)
 
 
 def json_response(request: Request, value: object, status: int = 200) -> Response:

@@ -84,7 +84,9 @@ def _event(frame: bytes | None) -> bytes:
 
 
 def _limit(request: Request) -> int:
-    text = request.query("limit") or "20"
+    text = request.query("limit")
+    if text is None:
+        return 20
     if text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MAX_RECORDS:
         return int(text)
     raise InvalidVote([FieldError("limit", f"must be a whole number from 1 to {MAX_RECORDS}")])

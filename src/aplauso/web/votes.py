@@ -60,7 +60,7 @@ class Votes:
         check_access(request)
         if media_type(request) not in (_JSON, None):
             raise unsupported(f"send {_JSON}, or {_NDJSON} for a batch")
-        key = request.header("idempotency-key")
+        key = request.single("idempotency-key")
         ballot = parse_ballot(await request.body(VOTE_BYTES))
         vote_id = await self._caster.cast(contest, ballot, key)
         self._note(contest.id, 1, time.perf_counter() - started)
@@ -70,7 +70,7 @@ class Votes:
     async def _batch(self, request: Request, contest: Contest) -> Response:
         started = time.perf_counter()
         check_access(request)
-        key = request.header("idempotency-key")
+        key = request.single("idempotency-key")
         if key is not None and not KEY.fullmatch(key):
             raise InvalidVote([FieldError("Idempotency-Key", "must be 16 to 128 visible ASCII characters")])
         lines = split_lines(await request.body(BATCH_BYTES, BATCH_SECONDS))
