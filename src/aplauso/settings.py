@@ -4,6 +4,7 @@ A closed list: an unknown `APLAUSO_*` name is an error, so that a misspelt one i
 """
 
 import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_type_hints
@@ -53,6 +54,69 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(gt=0, le=1, description="share of rejected records above which the tally stops")
     ] = 0.5
 
+    partitions: Annotated[
+        int, Meta(ge=1, le=10_000, description="partitions of the votes' topic, fixed for its life")
+    ] = 12
+    collectors: Annotated[
+        str, Meta(description="collectors that the gateway sends votes to: host:port, separated by commas")
+    ] = "127.0.0.1:3001"
+    collector_host: Annotated[str, Meta(description="address that the collector's gRPC listens on")] = "127.0.0.1"
+    call_seconds: Annotated[
+        float, Meta(gt=0, le=60, description="how long a vote may be on its way before it is undecided")
+    ] = 10.0
+    gateway_token: Annotated[
+        str | None, Meta(description="secret of the gateways: only who knows it may give stamps and ids")
+    ] = None
+    grpc_reflection: Annotated[bool, Meta(description="whether the collector describes its services")] = False
+    grpc_ca: Annotated[Path | None, Meta(description="CA that the gateway holds collectors' certificates against")] = (
+        None
+    )
+    grpc_certificate: Annotated[Path | None, Meta(description="own certificate of the collector or the gateway")] = None
+    grpc_key: Annotated[Path | None, Meta(description="key of that certificate")] = None
+    grpc_client_ca: Annotated[
+        Path | None, Meta(description="CA of the gateways' certificates; with it the collector demands one (mTLS)")
+    ] = None
+    grpc_server_name: Annotated[
+        str | None, Meta(description="name in the collectors' certificates, when it is not their address")
+    ] = None
+    kafka_bootstrap: Annotated[
+        str | None, Meta(description="Kafka's bootstrap servers, host:port,…; with it commands use the real servers")
+    ] = None
+    kafka_topic: Annotated[str, Meta(description="the votes' topic; the rejected ones' is named after it")] = "votes"
+    kafka_create: Annotated[
+        bool, Meta(description="whether the collector makes the topics when they are not there")
+    ] = True
+    kafka_protocol: Annotated[
+        Literal["classic", "consumer"], Meta(description="how replicas share partitions (consumer: Kafka 4's own)")
+    ] = "classic"
+    kafka_session_seconds: Annotated[
+        float, Meta(gt=0, le=300, description="silence after which a replica's partitions move (classic)")
+    ] = 6.0
+    kafka_security: Annotated[
+        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Meta(description="how Kafka is spoken to")
+    ] = "PLAINTEXT"
+    kafka_mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], Meta(description="how to log in to Kafka")
+    ] = "SCRAM-SHA-512"
+    kafka_username: Annotated[str | None, Meta(description="user of Kafka")] = None
+    kafka_password: Annotated[str | None, Meta(description="password of Kafka")] = None
+    kafka_ca: Annotated[Path | None, Meta(description="CA that Kafka's certificates are held against")] = None
+    kafka_certificate: Annotated[Path | None, Meta(description="own certificate, when Kafka demands one")] = None
+    kafka_key: Annotated[Path | None, Meta(description="key of that certificate")] = None
+    redis_url: Annotated[str, Meta(description="Redis of the standings: redis://host:port, or rediss:// for TLS")] = (
+        "redis://127.0.0.1:6379"
+    )
+    redis_cluster: Annotated[bool, Meta(description="whether it is a Redis Cluster")] = False
+    redis_username: Annotated[str | None, Meta(description="ACL user of Redis")] = None
+    redis_password: Annotated[str | None, Meta(description="password of Redis")] = None
+    redis_ca: Annotated[Path | None, Meta(description="CA that Redis' certificates are held against")] = None
+    redis_certificate: Annotated[Path | None, Meta(description="own certificate, when Redis demands one")] = None
+    redis_key: Annotated[Path | None, Meta(description="key of that certificate")] = None
+    mongo_uri: Annotated[
+        str, Meta(description="MongoDB of the archive: a connection string, with user, password and TLS in it")
+    ] = "mongodb://127.0.0.1:27017"
+    mongo_database: Annotated[str, Meta(description="database of the archive")] = "aplauso"
+
     @property
     def origins(self) -> tuple[str, ...]:
         """The allowed origins, one by one."""
@@ -80,7 +144,7 @@ class Described(NamedTuple):
     meaning: str
 
 
-SECRETS: Final = frozenset[str]()
+SECRETS: Final = frozenset(("gateway_token", "kafka_password", "redis_url", "redis_password", "mongo_uri"))
 """Fields whose values are never shown."""
 
 
@@ -100,7 +164,32 @@ def load(environ: Mapping[str, str], env_file: Path | None = Path(".env")) -> Lo
         given |= {name: (value or "", str(env_file)) for name, value in values.items() if name.startswith(PREFIX)}
     given |= {name: (value, "environment") for name, value in environ.items() if name.startswith(PREFIX)}
     values_by_field, sources = _resolve(given)
-    return Loaded(_convert(values_by_field), sources)
+    settings = _convert(values_by_field)
+    _check_contradictions(settings)
+    return Loaded(settings, sources)
+
+
+def _check_contradictions(settings: Settings) -> None:
+    """Settings that only make sense together."""
+    pairs = {
+        "grpc_certificate": "grpc_key",
+        "kafka_certificate": "kafka_key",
+        "redis_certificate": "redis_key",
+        "kafka_username": "kafka_password",
+    }
+    for one, other in pairs.items():
+        if (getattr(settings, one) is None) != (getattr(settings, other) is None):
+            raise Misconfigured(f"{_name(one)} and {_name(other)} go together: only one of them is set")
+    if settings.kafka_security.startswith("SASL") != (settings.kafka_username is not None):
+        raise Misconfigured("APLAUSO_KAFKA_SECURITY with SASL and APLAUSO_KAFKA_USERNAME go together")
+    if settings.kafka_ca is not None and not settings.kafka_security.endswith("SSL"):
+        raise Misconfigured("APLAUSO_KAFKA_CA needs APLAUSO_KAFKA_SECURITY to be SSL or SASL_SSL")
+    if settings.redis_ca is not None and not settings.redis_url.startswith("rediss://"):
+        raise Misconfigured("APLAUSO_REDIS_CA needs APLAUSO_REDIS_URL to begin with rediss://")
+
+
+def _name(field: str) -> str:
+    return PREFIX + field.upper()
 
 
 def _resolve(given: Mapping[str, tuple[str, str]]) -> tuple[dict[str, str], dict[str, str]]:
@@ -175,4 +264,7 @@ def describe(loaded: Loaded) -> list[Described]:
 def _shown(field: str, value: object) -> str:
     if value is None or value == "":
         return ""
+    # The addresses of servers are worth seeing; what stands before the @ is not for everybody.
+    if field in ("redis_url", "mongo_uri"):
+        return re.sub(r"//[^@/]*@", "//********@", str(value))
     return "********" if field in SECRETS else str(value)
