@@ -52,6 +52,7 @@ class Batcher:
         self._votes: list[Vote] = []
         self._futures: list[asyncio.Future[Receipt]] = []
         self._flights: set[asyncio.Task[None]] = set()
+        self._batches: set[asyncio.Task[Sequence[Receipt]]] = set()
         self._timer: asyncio.Handle | None = None
         self._unanswered = 0
         self._closed = False
@@ -71,28 +72,25 @@ class Batcher:
             self._send()
         elif self._timer is None:
             self._timer = loop.call_later(self._limits.wait, self._due) if self._flights else loop.call_soon(self._due)
-        try:
-            return await future
-        finally:
-            self._unanswered -= 1
+        return await future
 
     async def submit_many(self, votes: Sequence[Vote]) -> Sequence[Receipt]:
         """Hands in votes that came together and returns their receipts, in order. Raises as `submit`."""
         self._admit(len(votes))
-        try:
-            chunks = [votes[at : at + CHUNK] for at in range(0, len(votes), CHUNK)]
-            parts = await asyncio.gather(*(self._intake.submit(chunk) for chunk in chunks))
-            return [receipt for part in parts for receipt in part]
-        finally:
-            self._unanswered -= len(votes)
+        chunks = [votes[at : at + CHUNK] for at in range(0, len(votes), CHUNK)]
+        batches = [asyncio.create_task(self._hand_in(chunk)) for chunk in chunks]
+        self._batches.update(batches)
+        for batch in batches:
+            batch.add_done_callback(self._batches.discard)
+        parts = await asyncio.shield(asyncio.gather(*batches))
+        return [receipt for part in parts for receipt in part]
 
     async def close(self) -> None:
         """Refuses what comes from now on, and answers what is under way."""
         self._closed = True
-        while self._votes or self._flights:
+        while self._votes or self._flights or self._batches:
             self._send()
-            if self._flights:
-                await asyncio.wait(self._flights)
+            await asyncio.wait(self._flights | self._batches)
 
     def _admit(self, votes: int) -> None:
         if self._closed:
@@ -120,16 +118,23 @@ class Batcher:
         self._send()
 
     async def _fly(self, votes: list[Vote], futures: list[asyncio.Future[Receipt]]) -> None:
+        for future, receipt in zip(futures, await self._hand_in(votes), strict=True):
+            if not future.done():  # its client may have hung up
+                future.set_result(receipt)
+
+    async def _hand_in(self, votes: Sequence[Vote]) -> Sequence[Receipt]:
+        """The intake's receipts. Votes take room until then: a client that hangs up takes back none of them."""
         try:
             receipts = await self._intake.submit(votes)
-        except Exception as error:
-            # The port promises not to raise; if it does all the same, nobody knows what became of the votes.
-            receipts = [Receipt(vote.id, Status.UNDECIDED, "undecided", detail=str(error)) for vote in votes]
-            raise
+            if len(receipts) == len(votes):
+                return receipts
+            raise ValueError(f"{len(receipts)} receipts for {len(votes)} votes")
+        except Exception as error:  # noqa: BLE001 - the port promises one receipt a vote, and never to raise
+            context = {"message": "the intake broke its promise", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+            return [Receipt(vote.id, Status.UNDECIDED, "undecided", detail=str(error)) for vote in votes]
         finally:
-            for future, receipt in zip(futures, receipts, strict=True):
-                if not future.done():  # its client may have hung up
-                    future.set_result(receipt)
+            self._unanswered -= len(votes)
 
 
 class Caster:
