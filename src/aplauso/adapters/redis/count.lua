@@ -256,7 +256,7 @@ for _, known in ipairs(kept) do
   call('HSET', IDS, known.name, known.ids + #known.fresh)
 end
 for _, contest in ipairs(contests) do
-  call('SADD', CONTESTS, contest.name)
+  if contest.new > 0 then call('SADD', CONTESTS, contest.name) end
 end
 
 -- Deals the ids of a bucket out to the buckets that they belong in now.
