@@ -16,6 +16,7 @@ from aplauso.cli.rooms import archive, board, collector, gateway, tally
 from aplauso.cli.settings import settings
 from aplauso.cli.terminal import printable
 from aplauso.cli.up import up
+from aplauso.cli.verify import verify
 from aplauso.cli.vote import vote
 from aplauso.domain.errors import AplausoError
 

@@ -9,6 +9,7 @@ import uvloop
 from rich.console import Console
 
 from aplauso.cli.options import Contests, Data, read_settings
+from aplauso.cli.stack import run_stack
 from aplauso.services import logs
 from aplauso.services.embedded import EmbeddedSystem, serve
 
@@ -22,12 +23,21 @@ def up(
         typer.Option(help="Address to listen on; 0.0.0.0 lets phones in.", show_default="APLAUSO_HOST or 127.0.0.1"),
     ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Also cast a trickle of made-up votes.")] = False,
+    stack: Annotated[
+        bool, typer.Option("--stack", help="Rooms as processes of their own, over Kafka, Redis and a MongoDB.")
+    ] = False,
 ) -> None:
-    """Run a whole contest in one process. Ctrl-C stops it; votes stay in the data directory."""
+    """Run a whole contest in one process. Ctrl-C stops it; votes stay in the data directory.
+
+    With --stack the same rooms run as processes of their own over real servers, started without containers.
+    """
     settings = read_settings(data, contests)
     if host is not None:
         settings = msgspec.structs.replace(settings, host=host)
     logs.configure(settings)
+    if stack:
+        run_stack(settings, port, with_demo=demo)
+        return
     uvloop.run(serve(settings, port, _announce, with_demo=demo))
 
 

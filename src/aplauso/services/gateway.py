@@ -11,6 +11,7 @@ from aplauso.services.run import Ending, run_until_asked
 from aplauso.settings import Settings
 from aplauso.web.app import App, Route
 from aplauso.web.contests import ContestCalls
+from aplauso.web.front import Front
 from aplauso.web.health import Health
 from aplauso.web.votes import Votes
 from aplauso.wiring import load_contests
@@ -47,7 +48,9 @@ async def serve(settings: Settings, port: int, announce: Callable[[str], None]) 
         Route("GET", "/v1/contests/{}", calls.one),
         *health.routes(),
     ]
-    server = HTTPServer(App(routes, metrics, settings.origins), settings.host, port)
+    front = Front(settings.board_url) if settings.board_url else None
+    app = App(routes, metrics, settings.origins, front.get if front else None)
+    server = HTTPServer(app, settings.host, port)
 
     async def start() -> None:
         await server.start()
@@ -58,6 +61,8 @@ async def serve(settings: Settings, port: int, announce: Callable[[str], None]) 
         health.stopping = True
         await parts.caster.close()
         await parts.intake.close()
+        if front is not None:
+            await front.close()
         await server.stop()
 
     await run_until_asked(start, stop, ending)

@@ -5,9 +5,11 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from aplauso.domain.errors import Unavailable
 
@@ -20,6 +22,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+_LEASH: Final = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
+    "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execvp(sys.argv[2], sys.argv[2:])"
+)
+"""Runs a command that the kernel kills when the thread that started it ends (prctl(2), PR_SET_PDEATHSIG = 1): nothing
+outlives a `kill -9` of the process that started it. Processes are therefore started on threads that stay."""
+
+
 class Process:
     """One server process. Its output goes to a log file; it dies with its parent.
 
@@ -30,6 +40,7 @@ class Process:
         env: added to the environment.
         ready: whether it answers; asked again and again until it does. May raise: that is "not yet".
         stop_signal: what asks it to stop cleanly.
+        drop: variables of our environment that it does not get.
     """
 
     def __init__(
@@ -40,12 +51,14 @@ class Process:
         ready: Callable[[], bool],
         env: Mapping[str, str] | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
+        drop: Collection[str] = (),
     ) -> None:
         self.name = name
         self.argv = [str(part) for part in argv]
         self.log = log
         self._ready = ready
-        self._env = {**os.environ, **(env or {})}
+        kept = {name: value for name, value in os.environ.items() if name not in drop}
+        self._env = {**kept, **(env or {})}
         self._stop_signal = stop_signal
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -75,7 +88,7 @@ class Process:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(  # noqa: S603 - the command is ours
-                self.argv,
+                [sys.executable, "-IS", "-c", _LEASH, str(os.getpid()), *self.argv],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 env=self._env, start_new_session=True,
             )  # fmt: skip
@@ -117,6 +130,7 @@ class Process:
         """kill -9, of it and of what it started; returns once it is gone."""
         if self._process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.poll() is None:  # not reaped yet, so the id is still its own
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

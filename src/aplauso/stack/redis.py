@@ -135,12 +135,16 @@ class RedisServer:
                 options |= {"ssl_certfile": str(self._tls.certificate), "ssl_keyfile": str(self._tls.key)}
         return redis.Redis.from_url(self.url, decode_responses=True, **options)
 
-    def start(self, timeout: float = 20.0) -> None:
-        """Starts it on what data there are and waits until they are loaded. Raises `Unavailable`."""
+    def prepare(self) -> None:
+        """Writes its configuration; `process` may be started then."""
         self.data.mkdir(parents=True, exist_ok=True)
         config = self.data / "redis.conf"
         config.touch(mode=0o600)
         config.write_text("\n".join(self._lines) + "\n")
+
+    def start(self, timeout: float = 20.0) -> None:
+        """Starts it on what data there are and waits until they are loaded. Raises `Unavailable`."""
+        self.prepare()
         self.process.start(timeout)
 
     def stop(self) -> None:

@@ -8,7 +8,7 @@ from aplauso import __version__
 from aplauso.domain.contest import Contest
 from aplauso.domain.errors import UnknownContest
 from aplauso.web.app import Handler, Route
-from aplauso.web.http import Request, Response
+from aplauso.web.http import Request, Response, nothing_here
 from aplauso.web.openapi import document
 from aplauso.web.pages import Name, Page, Pages
 
@@ -63,11 +63,11 @@ class Site:
         headers = [("content-type", "application/json"), ("x-request-id", request.id)]
         return Response(200, headers, self._openapi)
 
-    def file(self, request: Request) -> Response | None:
-        """A static file, or None when there is none at the request's path."""
+    async def file(self, request: Request) -> Response:
+        """A static file. Raises `HTTPError` 404 when there is none at the request's path."""
         page = self._pages.static(request.path) if request.path.startswith("/static/") else None
         if page is None:
-            return None
+            raise nothing_here()
         etag = dict(page.headers).get("etag")
         if etag is not None and request.header("if-none-match") == etag:
             return Response(304, [*page.headers, ("x-request-id", request.id)], b"")

@@ -1,0 +1,65 @@
+"""Reading a system back at rest, so that a journal of answers can be held against it."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from aplauso.domain.errors import BadRecord, Unavailable
+from aplauso.domain.journal import Attempt
+from aplauso.domain.record import decode
+from aplauso.domain.verdict import ReadBack, Verdict, body_of, judge
+from aplauso.domain.vote import Vote
+from aplauso.ports.archive import ArchiveReader
+from aplauso.ports.log import LogReader
+from aplauso.ports.standings import StandingsReader
+
+
+def verify(
+    attempts: Iterable[Attempt],
+    log: LogReader,
+    standings: StandingsReader,
+    archive: ArchiveReader,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Verdict:
+    """Holds a journal against log, standings and archive, by ids.
+
+    Args:
+        attempts: the journal.
+        log: the truth.
+        standings: of the same system, having counted all of the log.
+        archive: likewise.
+        progress: told how many records of how many have been read.
+
+    Raises:
+        Unavailable: one of them is away, or has not counted all of the log yet.
+        WrongLog: the log does not hold all of its records any more.
+    """
+    ends = log.ends()
+    _check_at_rest(standings, archive, ends)
+    back = ReadBack()
+    total, done = sum(ends.values()), 0
+    for partition, end in ends.items():
+        back.fold_partition(_votes(log, partition, end, back))
+        for votes in archive.scan(partition, end):
+            for v in votes:
+                back.archived[v.id] = back.share(body_of(v.contest, v.name, v.album, v.year, v.rank))
+        done += end
+        progress(done, total)
+    for contest in {body.contest for body in back.counted.values() if body.contest is not None}:
+        back.standings[contest] = sum(band.votes for band in standings.read(contest).values())
+    return judge(attempts, back)
+
+
+def _check_at_rest(standings: StandingsReader, archive: ArchiveReader, ends: Mapping[int, int]) -> None:
+    for name, positions in (("standings", standings.partitions()), ("archive", archive.partitions())):
+        behind = sum(end - (positions[p].offset if p in positions else 0) for p, end in ends.items())
+        if behind > 0:
+            raise Unavailable(f"the {name} are {behind:,} records behind the log: verify when they have caught up")
+
+
+def _votes(log: LogReader, partition: int, end: int, back: ReadBack) -> Iterator[Vote]:
+    for records in log.read(partition, 0, end) if end else ():
+        for record in records:
+            try:
+                yield decode(record.key, record.value, partition, log.partitions)
+            except BadRecord:
+                if record.key is not None:
+                    back.rejected.add(record.key.decode(errors="replace"))
