@@ -145,6 +145,28 @@ def test_a_store_may_be_made_before_its_server() -> None:
     assert time.monotonic() - began < 1
 
 
+def test_the_connection_string_has_the_last_word() -> None:
+    """Our time-outs are defaults: those of the connection string win."""
+    with closing(MongoArchive(MongoSettings("mongodb://127.0.0.1:1/?ServerSelectionTimeoutMS=250"))) as store:
+        options = store._database.client.options
+    assert options.server_selection_timeout == 0.25
+    assert options.pool_options.connect_timeout == 3
+
+
+def test_a_position_that_moves_while_documents_are_inserted_is_refused(
+    store: MongoArchive, reader: MongoArchiveReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The position is compared once more, in all its parts, where it is moved; what was inserted lies beyond it."""
+    store.apply(0, None, suite.at(3), suite.logged(suite.vote(n) for n in range(3)))
+    monkeypatch.setattr(store, "_check", lambda *_: None)  # as if the other writer had come right after it
+    for stale in (None, suite.at(2), suite.at(3, epoch=2), suite.at(3, topic="another")):
+        with pytest.raises(PositionMoved) as refusal:
+            store.apply(0, stale, suite.at(5), suite.logged([suite.vote(3), suite.vote(4)], 3))
+        assert refusal.value.stored == suite.at(3)
+    assert store.positions([0]) == {0: suite.at(3)}
+    assert len(suite.scanned(reader, 0, 3)) == 3
+
+
 def test_writes_wait_for_the_disks_of_a_majority(settings: MongoSettings) -> None:
     """Documents and positions are written with majority and journal, read with majority, whatever the URI says."""
     proxy = CuttingProxy(shared_mongo().port)
