@@ -33,6 +33,7 @@ _COMMANDS: tuple[Callable[..., Any], ...] = (
     vote,
     load,
     recount,
+    verify,
     gateway,
     collector,
     tally,
