@@ -172,15 +172,16 @@ class Projection:
                 rejections.append(Rejection(place, bad.reason, str(bad), record.key, record.value))
             else:
                 votes.append(LoggedVote(record.offset, vote))
-        self._judge(len(votes), len(rejections))
+        self._judge(records, rejections)
         return votes, rejections
 
-    def _judge(self, good: int, bad: int) -> None:
+    def _judge(self, records: Sequence[Record], rejections: Sequence[Rejection]) -> None:
         """Stops loudly when rejections are the rule and not the exception."""
-        if not bad and not any(self._recent):
+        if not rejections:
+            self._recent.extend([False] * min(len(records), self._limit.window))
             return
-        self._recent.extend([False] * min(good, self._limit.window))
-        self._recent.extend([True] * min(bad, self._limit.window))
+        bad = {rejection.place.offset for rejection in rejections}
+        self._recent.extend(record.offset in bad for record in records)
         rejected = sum(self._recent)
         if len(self._recent) == self._limit.window and rejected > self._limit.share * self._limit.window:
             raise Fatal(
