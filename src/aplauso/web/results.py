@@ -12,6 +12,10 @@ from aplauso.web.http import HTTPError, Request, Response, Stream, json_response
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MAX_RECORDS: Final = 100
+STREAM_BYTES: Final = 4 * 1024 * 1024
+"""A stream ends after so many bytes, and its viewer comes again: Granian queues without bound what is not read."""
+_COME_AGAIN: Final = b"retry: 250\n\n"
+"""Milliseconds after which an EventSource does so."""
 
 
 class Results:
@@ -73,9 +77,17 @@ class Results:
 
 
 async def _events(first: bytes | None, frames: AsyncIterator[bytes | None]) -> AsyncIterator[bytes]:
-    yield _event(first)
-    async for frame in frames:
-        yield _event(frame)
+    yield (event := _event(first))
+    left = STREAM_BYTES - len(event)
+    try:
+        async for frame in frames:
+            yield (event := _event(frame))
+            left -= len(event)
+            if left < 0:
+                yield _COME_AGAIN
+                return
+    finally:
+        await frames.aclose()  # type: ignore[attr-defined]
 
 
 def _event(frame: bytes | None) -> bytes:
