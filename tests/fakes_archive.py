@@ -90,8 +90,8 @@ class FakeArchiveReader:
     def partitions(self) -> Mapping[int, Position]:
         return dict(self.world.positions)
 
-    def scan(self, partition: int, stop: int) -> Iterator[Sequence[ArchivedVote]]:
-        ours = [vote for vote in self.world.votes.values() if vote.partition == partition and vote.offset < stop]
+    def scan(self, stops: Mapping[int, int]) -> Iterator[Sequence[ArchivedVote]]:
+        ours = [vote for vote in self.world.votes.values() if vote.offset < stops.get(vote.partition, 0)]
         for start in range(0, len(ours), 1000):
             yield ours[start : start + 1000]
 
@@ -148,7 +148,7 @@ class FakePlace:
 def state_of(reader: ArchiveReader, partition: int) -> list[ArchivedVote]:
     """What a reader sees of a partition below its position, as if it were partition 0, so that two can be compared."""
     position = reader.partitions().get(partition)
-    found = [vote for chunk in reader.scan(partition, position.offset) for vote in chunk] if position else []
+    found = [vote for chunk in reader.scan({partition: position.offset}) for vote in chunk] if position else []
     return sorted((msgspec.structs.replace(vote, partition=0) for vote in found), key=lambda vote: vote.id)
 
 
@@ -325,25 +325,25 @@ class FloorTooHigh(FakeArchiveReader):
 
 
 class ScansBeyond(FakeArchiveReader):
-    def scan(self, partition: int, stop: int) -> Iterator[Sequence[ArchivedVote]]:
-        return super().scan(partition, stop + 1)
+    def scan(self, stops: Mapping[int, int]) -> Iterator[Sequence[ArchivedVote]]:
+        return super().scan({partition: stop + 1 for partition, stop in stops.items()})
 
 
 class ScansAll(FakeArchiveReader):
-    def scan(self, partition: int, stop: int) -> Iterator[Sequence[ArchivedVote]]:
-        yield [vote for vote in self.world.votes.values() if vote.offset < stop]
+    def scan(self, stops: Mapping[int, int]) -> Iterator[Sequence[ArchivedVote]]:
+        yield [vote for vote in self.world.votes.values() if vote.offset < max(stops.values())]
 
 
 class ScansTwice(FakeArchiveReader):
-    def scan(self, partition: int, stop: int) -> Iterator[Sequence[ArchivedVote]]:
-        chunks = list(super().scan(partition, stop))
+    def scan(self, stops: Mapping[int, int]) -> Iterator[Sequence[ArchivedVote]]:
+        chunks = list(super().scan(stops))
         yield from chunks
         yield from chunks[:1]
 
 
 class OneChunkOnly(FakeArchiveReader):
-    def scan(self, partition: int, stop: int) -> Iterator[Sequence[ArchivedVote]]:
-        yield from list(super().scan(partition, stop))[:1]
+    def scan(self, stops: Mapping[int, int]) -> Iterator[Sequence[ArchivedVote]]:
+        yield from list(super().scan(stops))[:1]
 
 
 class FindsByPrefix(FakeArchiveReader):

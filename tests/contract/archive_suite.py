@@ -89,7 +89,7 @@ def documents(partition: int, votes: Iterable[LoggedVote], stop: int | None = No
 
 def scanned(reader: ArchiveReader, partition: int, stop: int) -> dict[str, ArchivedVote]:
     """What a scan gives, by id; fails when it gives something twice."""
-    found = [doc for chunk in reader.scan(partition, stop) for doc in chunk]
+    found = [doc for chunk in reader.scan({partition: stop}) for doc in chunk]
     by_id = {doc.id: doc for doc in found}
     assert len(by_id) == len(found), "a scan gives a vote twice"
     return by_id
@@ -279,12 +279,25 @@ def a_scan_gives_a_partition_below_an_offset(place: Place) -> None:
 
 
 @check
+def one_scan_gives_several_partitions(place: Place) -> None:
+    """A scan gives every partition that is asked for up to its own stop, and nothing of the others."""
+    store, reader = place.store(), place.reader()
+    for partition in range(4):
+        store.apply(partition, None, at(20), logged(vote(n + 100 * partition) for n in range(20)))
+    found = [doc for chunk in reader.scan({0: 20, 1: 7, 3: 0}) for doc in chunk]
+    assert sorted((doc.partition, doc.offset) for doc in found) == [
+        *((0, offset) for offset in range(20)),
+        *((1, offset) for offset in range(7)),
+    ]
+
+
+@check
 def a_scan_holds_while_the_archive_grows(place: Place) -> None:
     """A long scan beside a writer still gives every vote below its stop, once, and none beyond."""
     store, reader = place.store(), place.reader()
     many = logged(vote(n) for n in range(0, 11_000, 2))
     store.apply(0, None, at(5_500), many)
-    chunks = iter(reader.scan(0, 5_500))
+    chunks = iter(reader.scan({0: 5_500}))
     found = [doc.id for doc in next(chunks)]
     store.apply(0, at(5_500), at(5_600), logged((vote(n) for n in range(1, 201, 2)), 5_500))
     found += [doc.id for chunk in chunks for doc in chunk]

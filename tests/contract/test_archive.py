@@ -227,6 +227,7 @@ BROKEN: list[tuple[type[FakeArchive | FakeArchiveReader], Check]] = [
     (fakes.FloorTooHigh, suite.the_latest_follow_the_archive),
     (fakes.ScansBeyond, suite.a_scan_gives_a_partition_below_an_offset),
     (fakes.ScansAll, suite.a_scan_gives_a_partition_below_an_offset),
+    (fakes.ScansAll, suite.one_scan_gives_several_partitions),
     (fakes.ScansTwice, suite.a_scan_gives_a_partition_below_an_offset),
     (fakes.OneChunkOnly, suite.a_scan_holds_while_the_archive_grows),
     (fakes.FindsByPrefix, suite.hostile_questions_find_nothing),
@@ -245,19 +246,3 @@ def test_a_broken_archive_is_caught(broken: type[Any], check: Check) -> None:
 def test_every_check_catches_something() -> None:
     """No check is there that no broken archive fails."""
     assert {check for _, check in BROKEN} == set(CHECKS)
-
-
-@pytest.mark.servers
-def test_one_scan_gives_all_partitions() -> None:
-    """A scan of all partitions gives for each what its own scan gives, and nothing of those that were not asked for."""
-    place = MongoPlace()
-    with closing(place):
-        store, reader = place.store(), place.reader()
-        for partition in range(4):
-            votes = suite.logged(suite.vote(n + 100 * partition) for n in range(20))
-            store.apply(partition, None, suite.at(20), votes)
-        stops = {0: 20, 1: 7, 3: 0}
-        found = [doc for chunk in reader.scan_all(stops) for doc in chunk]
-        wanted = {k: v for p, stop in stops.items() for k, v in suite.scanned(reader, p, stop).items()}
-        assert len(found) == 27
-        assert {doc.id: doc for doc in found} == wanted

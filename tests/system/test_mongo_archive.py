@@ -120,8 +120,7 @@ def test_an_archive_whose_server_is_away_says_so_and_recovers(own_mongo: MongoSe
             lambda: reader.latest(suite.GT, 1),
             lambda: reader.find(suite.id_of(1)),
             reader.partitions,
-            lambda: list(reader.scan(0, 2)),
-            lambda: list(reader.scan_all({0: 2})),
+            lambda: list(reader.scan({0: 2})),
         ]
         for call in calls:
             with pytest.raises(Unavailable, match=f"MongoDB: .*127.0.0.1:{own_mongo.port}"):

@@ -4,6 +4,7 @@ Each projection is compared at its own position, read in one step with its stand
 holds beside a running system too. Memory is bounded by the ids of one partition.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
@@ -112,26 +113,33 @@ class _Recount:
         archived = self.archive.partitions()
         parts = {partition: self.standings.partition(partition) for partition in range(self.log.partitions)}
         self.ends = self.log.ends()  # read last: no position can lie beyond it
-        for partition, part in parts.items():
-            self.partition(partition, part, archived.get(partition))
+        stops = {partition: self.stop(partition, "archive", archived.get(partition)) for partition in parts}
+        # All of the archive against all of the log would not fit into memory: sums tell which partitions differ.
+        sums = {partition: self.partition(partition, part, stops[partition]) for partition, part in parts.items()}
+        for votes in self.archive.scan(stops):
+            self.report.archived += len(votes)
+            for vote in votes:
+                sums[vote.partition] -= _digest(vote)
+        for partition, rest in sums.items():
+            if rest:
+                self.compare_archive(partition, stops[partition])
         total = sum(self.ends.values())
         self.progress(total, total)
         return self.report
 
-    def partition(self, partition: int, part: PartitionStandings, archived: Position | None) -> None:
+    def partition(self, partition: int, part: PartitionStandings, stored: int) -> int:
+        """Compares a partition's standings; returns the sum of the digests that its archived votes must have."""
         counted = self.stop(partition, "standings", part.position)
-        stored = self.stop(partition, "archive", archived)
         tally = PartitionTally()
-        kept: dict[str, int] = {}
-        self.fold(partition, 0, min(counted, stored), tally, kept)
+        digests = self.fold(partition, 0, min(counted, stored), tally)
         if counted <= stored:
             self.compare(partition, tally, part.contests)
-            self.fold(partition, counted, stored, tally, kept)
+            digests += self.fold(partition, counted, stored, tally)
         else:
-            self.fold(partition, stored, counted, tally, None)
+            self.fold(partition, stored, counted, tally)
             self.compare(partition, tally, part.contests)
         self.report.behind += self.ends[partition] - counted
-        self.compare_archive(partition, kept, stored)
+        return digests
 
     def stop(self, partition: int, where: str, position: Position | None) -> int:
         """The offset up to which a projection has gone; a position of another log is a difference of its own."""
@@ -145,12 +153,9 @@ class _Recount:
             return 0
         return position.offset
 
-    def fold(self, partition: int, start: int, stop: int, tally: PartitionTally, kept: dict[str, int] | None) -> None:
-        """Folds a stretch of the log; `kept` gets the digest of each new vote."""
-        for votes in self.votes(partition, start, stop):
-            new = tally.fold(votes)
-            if kept is not None:
-                kept.update((vote.id, _digest(vote)) for vote in new)
+    def fold(self, partition: int, start: int, stop: int, tally: PartitionTally) -> int:
+        """Folds a stretch of the log; returns the sum of the digests of its new votes."""
+        return sum(sum(map(_digest, tally.fold(votes))) for votes in self.votes(partition, start, stop))
 
     def votes(self, partition: int, start: int, stop: int) -> Iterator[list[Vote]]:
         if start >= stop:
@@ -158,11 +163,10 @@ class _Recount:
         for records in self.log.read(partition, start, stop):
             votes = []
             for record in records:
-                try:
+                with contextlib.suppress(BadRecord):
                     votes.append(decode(record.key, record.value, partition, self.log.partitions))
-                except BadRecord:
-                    self.report.rejected += 1
             self.report.records += len(records)
+            self.report.rejected += len(records) - len(votes)
             self.progress(self.report.records, sum(self.ends.values()))
             yield votes
 
@@ -176,10 +180,14 @@ class _Recount:
             for what in _differences(ours, theirs):
                 self.report.differ("standings", partition, f"{contest}: {what}")
 
-    def compare_archive(self, partition: int, kept: dict[str, int], stop: int) -> None:
-        for votes in self.archive.scan(partition, stop):
+    def compare_archive(self, partition: int, stop: int) -> None:
+        """Says which votes of a partition that differs are wrong, one by one."""
+        tally = PartitionTally()
+        read = self.report.records, self.report.rejected
+        kept = {vote.id: _digest(vote) for votes in self.votes(partition, 0, stop) for vote in tally.fold(votes)}
+        self.report.records, self.report.rejected = read  # the second look is not a second reading
+        for votes in self.archive.scan({partition: stop}):
             for vote in votes:
-                self.report.archived += 1
                 digest = kept.pop(vote.id, None)
                 if digest is None:
                     self.report.differ("archive", partition, f"{vote.id} is not in the log, or is there twice")
@@ -190,8 +198,8 @@ class _Recount:
 
 
 def _digest(vote: Vote | ArchivedVote) -> int:
-    """A vote's body in 64 bits: a partition's votes have to fit into memory."""
-    return hash((vote.contest, vote.name, vote.album, vote.year, vote.rank, vote.cast_at))
+    """A vote in 64 bits, other ones in each process (Python's hash of text is seeded): nobody can aim at a sum."""
+    return hash((vote.id, vote.contest, vote.name, vote.album, vote.year, vote.rank, vote.cast_at))
 
 
 def _differences(ours: Bands, theirs: Bands) -> Iterable[str]:

@@ -38,11 +38,11 @@ def verify(
     total, done = sum(ends.values()), 0
     for partition, end in ends.items():
         back.fold_partition(_votes(log, partition, end, back))
-        for votes in archive.scan(partition, end):
-            for v in votes:
-                back.archived[v.id] = back.share(body_of(v.contest, v.name, v.album, v.year, v.rank))
         done += end
         progress(done, total)
+    for votes in archive.scan(ends):
+        for v in votes:
+            back.archived[v.id] = back.share(body_of(v.contest, v.name, v.album, v.year, v.rank))
     for contest in {body.contest for body in back.counted.values() if body.contest is not None}:
         back.standings[contest] = sum(band.votes for band in standings.read(contest).values())
     return judge(attempts, back)

@@ -51,10 +51,12 @@ class ArchiveReader(Protocol):
         """Every partition that has a position. Raises `Unavailable`."""
         ...
 
-    def scan(self, partition: int, stop: int) -> Iterable[Sequence[ArchivedVote]]:
-        """All votes of a partition whose offset is below `stop`, in chunks, in any order. Raises `Unavailable`.
+    def scan(self, stops: Mapping[int, int]) -> Iterable[Sequence[ArchivedVote]]:
+        """Votes of the partitions in `stops` whose offset is below their stop, in chunks, in any order.
 
-        Reads in short steps, so that the archive can go on growing meanwhile.
+        One pass over the archive, however many partitions are asked for: an index by partition would cost every
+        insert, for a question that is asked once a contest. Reads in short steps, so that the archive can go on
+        growing meanwhile. Raises `Unavailable`.
         """
         ...
 

@@ -176,11 +176,7 @@ class MongoArchiveReader:
         with reaching("reading positions"):
             return {int(doc["_id"]): _position(doc) for doc in self._positions.find()}
 
-    def scan(self, partition: int, stop: int) -> Iterator[Sequence[ArchivedVote]]:
-        """All votes of a partition below an offset, as the port says. Reads the whole collection: see `scan_all`."""
-        return self._scan({"partition": partition, "offset": {"$lt": stop}})
-
-    def scan_all(self, stops: Mapping[int, int]) -> Iterator[Sequence[ArchivedVote]]:
+    def scan(self, stops: Mapping[int, int]) -> Iterator[Sequence[ArchivedVote]]:
         """All votes below their partition's offset in `stops`, in chunks, in any order, in one pass over the archive.
 
         Raises:

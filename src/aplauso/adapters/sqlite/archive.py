@@ -105,7 +105,7 @@ class SqliteArchiveReader:
         with translated(self._path):
             return positions.load(self._connection)
 
-    def scan(self, partition: int, stop: int) -> Iterable[Sequence[ArchivedVote]]:
+    def scan(self, stops: Mapping[int, int]) -> Iterable[Sequence[ArchivedVote]]:
         """As `ArchiveReader`."""
         query = f"SELECT rowid, {_COLUMNS} FROM votes WHERE rowid > ? ORDER BY rowid LIMIT ?"
         last = 0
@@ -115,10 +115,8 @@ class SqliteArchiveReader:
             if not rows:
                 return
             last = rows[-1][0]
-            yield [
-                vote for vote in (ArchivedVote(*row[1:]) for row in rows)
-                if vote.partition == partition and vote.offset < stop
-            ]  # fmt: skip
+            votes = (ArchivedVote(*row[1:]) for row in rows)
+            yield [vote for vote in votes if vote.offset < stops.get(vote.partition, 0)]
 
     def close(self) -> None:
         """As `ArchiveReader`."""
