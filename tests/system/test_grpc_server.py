@@ -357,6 +357,21 @@ async def test_default_contest(authority: Authority) -> None:
         assert (receipt.status, receipt.reason) == (pb.STATUS_REFUSED, "unknown-contest")
 
 
+async def test_refuses_while_stopping(server: CollectorServer, authority: Authority) -> None:
+    """A stopping server refuses new calls of clients that do not watch its health, marked as not recorded."""
+    authority.open.clear()
+    flight = asyncio.create_task(cast(server, to_message(vote()), metadata=GATEWAY))
+    await until(lambda: authority.calls == 1)
+    stopping = asyncio.create_task(server.stop())
+    await asyncio.sleep(0)
+    error = await refused(server, to_message(vote()), metadata=GATEWAY)
+    assert (error.code(), error.details()) == (StatusCode.UNAVAILABLE, "the collector is stopping")
+    authority.open.set()
+    assert [receipt.status for receipt in await flight] == [pb.STATUS_RECORDED]
+    await stopping
+    assert authority.calls == 1
+
+
 async def test_stop_twice(authority: Authority) -> None:
     """Stopping twice, or what was never started, is harmless; a stopped server is away."""
     await collector(authority).stop()
