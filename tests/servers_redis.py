@@ -151,13 +151,13 @@ class RedisPlace:
         kept: list[tuple[RedisServer, bytes, bytes]] = []
         for node in self._nodes:
             with redis.Redis.from_url(node.url) as client:
-                kept += [(node, key, client.dump(key)) for key in client.scan_iter("*")]  # type: ignore[misc]
+                kept += [(node, key, client.dump(key)) for key in client.scan_iter("*")]
 
         def put_back() -> None:
             self._flush()
             for node, key, value in kept:
                 with redis.Redis.from_url(node.url) as client:
-                    client.restore(key, 0, value)  # type: ignore[arg-type]
+                    client.restore(key, 0, value)
 
         return put_back
 

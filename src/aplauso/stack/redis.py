@@ -177,13 +177,14 @@ class RedisCluster:
         return self.nodes[0].url
 
     def start(self, timeout: float = 30.0) -> None:
-        """Starts the nodes, joins them where they are new, and waits until every one calls the state ok.
+        """Starts the nodes that do not run, joins new ones, and waits until every one calls the state ok.
 
         Raises:
             Unavailable: they did not agree in time.
         """
         for node in self.nodes:
-            node.start(timeout)
+            if not node.process.running:
+                node.start(timeout)
         if _ask(self.nodes[0], "CLUSTER INFO").get("cluster_slots_assigned") == "0":
             self._join()
         _wait(lambda: all(self._agrees(node) for node in self.nodes), timeout, "the cluster's state is not ok")

@@ -18,7 +18,8 @@ from aplauso.domain.errors import Misconfigured, Unavailable
 Client = redis.Redis | RedisCluster
 _HERE: Final = Path(__file__).parent
 _MEANINGS: Final = (
-    ("OOM", "is out of memory (maxmemory)"),
+    ("OOM", "is out of memory"),
+    ("'maxmemory'", "is out of memory"),
     ("READONLY", "is a read-only replica"),
     ("NOREPLICAS", "has fewer replicas than min-replicas-to-write"),
     ("MISCONF", "refuses writes because it cannot save to its disk"),
@@ -29,8 +30,7 @@ _MEANINGS: Final = (
     ("TTL exhausted", "kept redirecting: a slot is on the move"),
     ("BUSY ", "is busy with a long script"),
     ("NOPERM", "denies a command or a key to this user (ACL)"),
-    ("NOAUTH", "demands a user and a password"),
-    ("WRONGPASS", "denies this user and password"),
+    ("authenticat", "demands a user and a password, or denies these"),
     ("WRONGTYPE", "holds something else under one of our keys"),
 )
 
