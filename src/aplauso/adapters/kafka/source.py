@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicPartition
 
 from aplauso.adapters.kafka.config import KafkaSettings
+from aplauso.adapters.kafka.epochs import EpochGuard
 from aplauso.adapters.kafka.records import READING, AnyMessage, fault_of, offset_at, positions_after, to_records
 from aplauso.adapters.kafka.topics import Topics
-from aplauso.domain.errors import AplausoError, Fatal, Unavailable
+from aplauso.domain.errors import AplausoError, Fatal, Unavailable, WrongLog
 from aplauso.domain.position import Position
 from aplauso.ports.log import Record
 
@@ -51,6 +52,7 @@ class KafkaSource:
         self._unplaced: set[int] = set()  # given by the group, and not being read yet
         self._sought: dict[int, Position | None] = {}  # where to place them, for those that were told
         self._following: dict[int, int] = {}  # of those that are being read, the next offset to hand out
+        self._guards: dict[int, EpochGuard] = {}  # of the same
         self._held: list[Record] = []  # fetched, and not handed out yet
         self._fault: AplausoError | None = None  # to be raised once what was fetched is safe
         self._seen_at = 0.0
@@ -93,7 +95,9 @@ class KafkaSource:
         if self._held or time.monotonic() - self._seen_at > _IDENTITY_SECONDS:
             self._verify()
         records, self._held = self._held[:limit], self._held[limit:]
-        self._following.update(positions_after(records))
+        for partition, following in positions_after(records).items():
+            if partition in self._following:
+                self._following[partition] = following
         return records
 
     def seek(self, partition: int, position: Position | None) -> None:
@@ -107,7 +111,7 @@ class KafkaSource:
 
     def note_progress(self, positions: Mapping[int, Position]) -> None:
         """As `VoteSource`: commits the offsets, which nobody reads from."""
-        offsets = [self._at(partition, where.offset, where.epoch) for partition, where in positions.items()]
+        offsets = [self._at(partition, where.offset) for partition, where in positions.items()]
         if offsets and self._consumer is not None:
             with contextlib.suppress(KafkaException):  # a dashboard may wait
                 self._consumer.commit(offsets=offsets, asynchronous=True)
@@ -151,6 +155,9 @@ class KafkaSource:
             self._hold(self._consume(consumer, limit - 1, 0.0))
         if self._fault is not None:
             fault, self._fault = self._fault, None
+            if isinstance(fault, Fatal):
+                with contextlib.suppress(Unavailable):
+                    self._verify()  # it may know the reason better
             raise fault
 
     def _consume(self, consumer: Consumer, limit: int, timeout: float) -> list[AnyMessage]:
@@ -166,10 +173,31 @@ class KafkaSource:
         for fault in map(fault_of, failed):
             if not isinstance(self._fault, Fatal):
                 self._fault = fault or self._fault
-        following = self._following
         good = messages if not failed else [message for message in messages if message.error() is None]
-        self._held += [record for record in to_records(good) if record.partition in following]
+        records = to_records(good)
+        changed = {
+            partition
+            for partition, epoch in {(record.partition, record.epoch) for record in records}
+            if partition not in self._guards or self._guards[partition].unchanged != epoch
+        }
+        self._held += [r for r in records if r.partition not in changed] if changed else records
+        for partition in changed & self._guards.keys():
+            self._admit(partition, [record for record in records if record.partition == partition])
         return len(messages)
+
+    def _admit(self, partition: int, records: list[Record]) -> None:
+        """Holds a partition's records up to where its epoch changes, and has it placed anew from there."""
+        try:
+            admitted, position = self._guards[partition].admit(records)
+        except WrongLog as error:
+            self._fault = error
+            return
+        self._held += admitted
+        if position is not None:
+            with self._faults_kept():
+                self._stop(self._running(), [partition])
+            self._unplaced.add(partition)
+            self._sought[partition] = position._replace(topic=self.topic())
 
     def _verify(self) -> None:
         """Raises `WrongLog` when the topic is not the one that reading began with. Raises `Unavailable`."""
@@ -204,10 +232,15 @@ class KafkaSource:
 
     def _drop(self, consumer: Consumer, partitions: Sequence[int]) -> None:
         """Stops reading partitions, and lets go of what was fetched from them."""
+        self._held = [record for record in self._held if record.partition not in partitions]
+        self._stop(consumer, partitions)
+
+    def _stop(self, consumer: Consumer, partitions: Sequence[int]) -> None:
+        """Stops reading partitions."""
         reading = [self._at(partition) for partition in partitions if partition in self._following]
         for partition in partitions:
             self._following.pop(partition, None)
-        self._held = [record for record in self._held if record.partition not in partitions]
+            self._guards.pop(partition, None)
         consumer.incremental_unassign(reading)
 
     def _forget(self, partitions: Sequence[int]) -> None:
@@ -215,6 +248,7 @@ class KafkaSource:
             self._unplaced.discard(partition)
             self._sought.pop(partition, None)
             self._following.pop(partition, None)
+            self._guards.pop(partition, None)
 
     def _place(self, consumer: Consumer) -> None:
         """Begins to read the partitions that were given, where the projection says."""
@@ -223,20 +257,19 @@ class KafkaSource:
         positions = {**(self._ask(asked) if asked else {}), **self._sought}
         topic = self._topics.check(self.topic()).id
         bounds = self._topics.bounds(partitions)
-        places = []
+        guards, following = {}, {}
         for partition in partitions:
             position = positions[partition]
-            offset = offset_at(partition, position, topic, bounds[partition])
-            places.append(self._at(partition, offset, -1 if position is None else position.epoch))
+            following[partition] = offset_at(partition, position, topic, bounds[partition])
+            guards[partition] = EpochGuard(partition, position, bounds[partition].low)
         try:
-            consumer.incremental_assign(places)
+            consumer.incremental_assign([self._at(partition, guard.start) for partition, guard in guards.items()])
         except KafkaException as error:
             raise Unavailable(f"Kafka: {error.args[0]}") from error
-        self._following.update((place.partition, place.offset) for place in places)
+        self._following.update(following)
+        self._guards.update(guards)
         self._unplaced.clear()
         self._sought.clear()
 
-    def _at(self, partition: int, offset: int = -1001, epoch: int = -1) -> TopicPartition:
-        if epoch < 0:
-            return TopicPartition(self._settings.topic, partition, offset)
-        return TopicPartition(self._settings.topic, partition, offset, leader_epoch=epoch)
+    def _at(self, partition: int, offset: int = OFFSET_INVALID) -> TopicPartition:
+        return TopicPartition(self._settings.topic, partition, offset)

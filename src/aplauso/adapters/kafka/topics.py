@@ -187,9 +187,17 @@ class Topics:
         return []
 
     def _offsets(self, name: str, partitions: Sequence[int], which: Any) -> dict[int, int]:
-        name = name or self._settings.topic
+        try:
+            return self._ask_offsets(name or self._settings.topic, partitions, which)
+        except Unavailable:
+            # The driver remembers the leaders that it has once learned, and would ask the former ones for ever.
+            self._admin = AdminClient(self._settings.admin())
+            self._warm = False
+            raise
+
+    def _ask_offsets(self, name: str, partitions: Sequence[int], which: Any) -> dict[int, int]:
         if not self._warm:
-            # Asked for offsets while it still looks for the brokers, the driver may wait for ever.
+            # Asked for offsets while it still looks for the brokers, it may wait in vain.
             self.brokers()
             self._warm = True
         asked = {TopicPartition(name, partition): which for partition in partitions}
