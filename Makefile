@@ -31,6 +31,9 @@ lint: setup  ## style, types, layers, protos
 	$(BIN)/lint-imports
 	./proto/check
 
+bench: setup  ## every figure beside its limit; ROW=name for one group, QUICK=1 for a short pass
+	$(BIN)/python -m bench $(if $(ROW),--row $(ROW)) $(if $(QUICK),--quick)
+
 proto: setup  ## the Python code of the .proto files
 	./proto/generate
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -122,6 +123,18 @@ async def run_until_asked(
     with ending.signals():
         try:
             await start()
+            settle_memory()
             await ending.wait()
         finally:
             await stop()
+
+
+def settle_memory() -> None:
+    """Takes what was loaded at the start out of the garbage collector's sight, and lets it look less often.
+
+    A full collection walks all modules and their functions while no vote is answered: with it, the slowest
+    hundredth of the answers took twice as long (50 ms instead of 25 at 20,000 votes a second).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)

@@ -1,0 +1,40 @@
+"""Runs the benchmark: `python -m bench [--row NAME] [--quick]`."""
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from bench import embedded
+from bench.harness import Row, busy, table, write
+
+GROUPS: dict[str, Callable[[bool], Iterator[Row]]] = {
+    "embedded": lambda quick: embedded.rows(*((2, 3, 100_000) if quick else (3, 6, 1_000_000))),
+}
+
+
+def main() -> int:
+    """Measures, prints the table, writes `bench/out/latest.json`; 1 when a row does not reach what it must."""
+    parser = argparse.ArgumentParser(prog="bench", description="Every figure beside its limit, in one run.")
+    parser.add_argument("--row", default="", help="only groups whose name holds this")
+    parser.add_argument("--quick", action="store_true", help="a short pass")
+    options = parser.parse_args()
+    others = busy()
+    if others > 0.1:
+        print(f"WARNING: others use {others:.0%} of this machine: the figures will be too low", flush=True)
+    rows: list[Row] = []
+    for name, group in GROUPS.items():
+        if options.row in name:
+            for row in group(options.quick):
+                rows.append(row)
+                print(table([row]).split("\n")[1], flush=True)
+    print("\n" + table(rows))
+    write(rows, {"at": datetime.now(UTC).isoformat(), "cpus": os.cpu_count(), "busy": others,
+                 "python": platform.python_version(), "quick": options.quick})  # fmt: skip
+    return 0 if all(row.ok for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
