@@ -5,7 +5,8 @@ gets the same bytes.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
@@ -103,8 +104,9 @@ class Board:
         """
         current = await self.current(contest)
         feed = self._feeds.setdefault(contest.id, Feed(lambda: self.current(contest)))
-        async for body in feed.follow(current):
-            yield body
+        async with contextlib.aclosing(feed.follow(current)) as frames:
+            async for body in frames:
+                yield body
 
     def viewers(self) -> int:
         """How many streams are open."""
@@ -175,24 +177,33 @@ class Feed:
         self._task: asyncio.Task[None] | None = None
         self.viewers = 0
 
-    async def follow(self, first: Current) -> AsyncIterator[bytes | None]:
+    async def follow(self, first: Current) -> AsyncGenerator[bytes | None, None]:
         """Frames for one viewer, as `Board.stream`, from `first` on."""
-        self._publish(first)
         self.viewers += 1
         try:
-            if self._task is None or self._task.done():
-                self._task = asyncio.create_task(self._run())
-            seen = -1
-            while not self._closed and self._current is not None:
+            shown, seen = self._join(first), self._number
+            yield shown.body
+            while not self._closed:
                 if self._number == seen:
                     await self._wake.wait()
-                if self._number == seen:
+                newest, is_new = self._current or shown, self._number != seen
+                seen = self._number
+                if not is_new:
                     yield None
-                else:
-                    seen = self._number
-                    yield self._current.body
+                elif newest.frame.standings != shown.frame.standings:
+                    shown = newest
+                    yield shown.body
         finally:
             self.viewers -= 1
+
+    def _join(self, first: Current) -> Current:
+        """What a viewer who comes is shown first. The others hear nothing of it: their next frame has its time."""
+        if self._task is None or self._task.done():
+            self._current = first  # nobody watched, so what was shown last is old
+            self._task = asyncio.create_task(self._run())
+        if self._current is None or self._current.checked < first.checked:
+            return first
+        return self._current
 
     async def close(self) -> None:
         """Ends the stream for all viewers."""
