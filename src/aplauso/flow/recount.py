@@ -113,6 +113,8 @@ class _Recount:
         archived = self.archive.partitions()
         parts = {partition: self.standings.partition(partition) for partition in range(self.log.partitions)}
         self.ends = self.log.ends()  # read last: no position can lie beyond it
+        self.check_partitions("standings", self.standings.partitions())
+        self.check_partitions("archive", archived)
         stops = {partition: self.stop(partition, "archive", archived.get(partition)) for partition in parts}
         # All of the archive against all of the log would not fit into memory: sums tell which partitions differ.
         sums = {partition: self.partition(partition, part, stops[partition]) for partition, part in parts.items()}
@@ -140,6 +142,11 @@ class _Recount:
             self.compare(partition, tally, part.contests)
         self.report.behind += self.ends[partition] - counted
         return digests
+
+    def check_partitions(self, where: str, positions: Mapping[int, Position]) -> None:
+        """What lies in partitions that the log does not have is shown by the board, and must not be."""
+        for partition in sorted(positions.keys() - set(range(self.log.partitions))):
+            self.report.differ(where, partition, "the log has no such partition")
 
     def stop(self, partition: int, where: str, position: Position | None) -> int:
         """The offset up to which a projection has gone; a position of another log is a difference of its own."""
