@@ -43,9 +43,7 @@ class Spellings:
     def note(self, path: tuple[str, ...], text: str) -> None:
         """Remembers how one that is not listed is written, which must be in one way only."""
         if path not in self.listed and self.shown.setdefault(path, text) != text:
-            sys.exit(
-                f"two spellings, and the order of the votes would decide: {text!r}, {self.shown[path]!r}"
-            )
+            sys.exit(f"two spellings, and the order of the votes would decide: {text!r}, {self.shown[path]!r}")
 
 
 def check(at: int, vote: dict[str, str | int], contest: dict[str, Any]) -> None:

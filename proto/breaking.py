@@ -97,9 +97,7 @@ def _reserved(old: DescriptorProto, new: DescriptorProto, message: str) -> Itera
             yield f"the numbers {span.start} to {span.end - 1} of {message} are no longer reserved"
 
 
-def _enums(
-    was: Iterable[EnumDescriptorProto], now: Iterable[EnumDescriptorProto], where: str
-) -> Iterator[str]:
+def _enums(was: Iterable[EnumDescriptorProto], now: Iterable[EnumDescriptorProto], where: str) -> Iterator[str]:
     for old, new in _pairs(was, now):
         name = f"{where}{old.name}"
         if new is None:
@@ -158,9 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
     baseline = options.baseline.read_bytes()
     found = list(breaks({f.name: f for f in FileDescriptorSet.FromString(baseline).file}, now))
     if not found and packed(now) != baseline:
-        found = [
-            "the .proto files have additions that the baseline does not hold: proto/breaking.py --update"
-        ]
+        found = ["the .proto files have additions that the baseline does not hold: proto/breaking.py --update"]
     print(*found, sep="\n", end="\n" if found else "", file=sys.stderr)
     return bool(found)
 

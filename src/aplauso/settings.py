@@ -34,6 +34,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     gateway_url: Annotated[
         str, Meta(description="address of the gateway as browsers see it, when the board is another origin")
     ] = ""
+    board_url: Annotated[
+        str, Meta(description="board whose pages and results the gateway hands on, so that both share an address")
+    ] = ""
     allowed_origins: Annotated[
         str, Meta(description="origins whose pages may vote here, separated by commas; * for all")
     ] = ""

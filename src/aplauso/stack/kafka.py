@@ -24,9 +24,7 @@ from aplauso.stack.process import Process
 # Each is resolved alone: together, the second's version rules would change the first's dependencies.
 JARS: Final = ("org.apache.kafka:kafka_2.13:4.1.1", "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3")
 SCRAM: Final = "SCRAM-SHA-512"
-_PORTS: Final = range(
-    15_000, 32_000
-)  # below the ephemeral ones, so that a client cannot take a dead broker's port
+_PORTS: Final = range(15_000, 32_000)  # below the ephemeral ones, so that a client cannot take a dead broker's port
 
 
 class Tls(NamedTuple):
@@ -64,9 +62,7 @@ def class_path() -> str:
         import jgo  # noqa: PLC0415 - an optional package
     except ImportError:
         raise Unavailable("Kafka's jars are fetched by the package jgo: install aplauso[stack]") from None
-    logging.getLogger("jgo").setLevel(
-        logging.ERROR
-    )  # it warns of how it classifies jars, which is no concern here
+    logging.getLogger("jgo").setLevel(logging.ERROR)  # it warns of how it classifies jars, which is no concern here
     try:
         found = {jar.name: jar for endpoint in JARS for jar in jgo.build(endpoint).all_jars}
     except Exception as error:  # whatever jgo and its HTTP client raise
@@ -189,9 +185,7 @@ class Kafka(Process):
             return {}
         login = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
         listeners = [name for name in self._ports if name.startswith("SASL")]
-        logins = {
-            f"listener.name.{name.lower()}.{SCRAM.lower()}.sasl.jaas.config": login for name in listeners
-        }
+        logins = {f"listener.name.{name.lower()}.{SCRAM.lower()}.sasl.jaas.config": login for name in listeners}
         return {"sasl.enabled.mechanisms": SCRAM, **logins}
 
     def _tls_properties(self) -> dict[str, str]:
@@ -212,9 +206,7 @@ class Kafka(Process):
             command, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
         )
         if done.returncode != 0:
-            raise Unavailable(
-                f"Kafka's storage in {self.data} could not be formatted: {done.stdout}{done.stderr}"
-            )
+            raise Unavailable(f"Kafka's storage in {self.data} could not be formatted: {done.stdout}{done.stderr}")
 
     def _answers(self) -> bool:
         # A plain connection first: a driver that finds nobody would log it and wait before its next try.

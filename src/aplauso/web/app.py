@@ -11,7 +11,7 @@ import structlog
 from aplauso.domain.errors import AplausoError
 from aplauso.metrics import Metrics
 from aplauso.web import problems
-from aplauso.web.http import ClientGone, Deadlines, HTTPError, Request, Response, Scope, Stream
+from aplauso.web.http import ClientGone, Deadlines, HTTPError, Request, Response, Scope, Stream, nothing_here
 
 Handler = Callable[..., Awaitable[Response | Stream]]
 """Takes the request and, for a path with a gap, what stood there."""
@@ -40,7 +40,7 @@ class App:
         routes: its calls.
         metrics: is told what is refused.
         origins: origins whose pages may call it; "*" for all.
-        fallback: answers GET for paths that no route has (pages' files); returns None when it has none either.
+        fallback: answers GET for paths that no route has, such as those of pages' files.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class App:
         routes: Sequence[Route],
         metrics: Metrics,
         origins: Sequence[str] = (),
-        fallback: Callable[[Request], Response | None] = lambda request: None,
+        fallback: Handler | None = None,
     ) -> None:
         self._exact: dict[str, dict[str, Handler]] = {}
         self._gaps: list[tuple[str, str, dict[str, Handler]]] = []
@@ -112,10 +112,9 @@ class App:
         if methods:
             allowed = ", ".join(sorted({*methods, *({"HEAD"} if "GET" in methods else ())}))
             raise HTTPError(405, f"{request.path} answers {allowed}", "method-not-allowed", [("allow", allowed)])
-        page = self._fallback(request) if method == "GET" else None
-        if page is None:
-            raise HTTPError(404, "there is nothing at this address", "not-found")
-        return page
+        if method == "GET" and self._fallback is not None:
+            return await self._fallback(request)
+        raise nothing_here()
 
     def _find(self, path: str) -> tuple[dict[str, Handler], str | None]:
         exact = self._exact.get(path)

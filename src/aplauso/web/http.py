@@ -213,6 +213,11 @@ def too_large(limit: int, headers: Headers = ()) -> HTTPError:
     return HTTPError(413, f"the body is larger than {size}", "too-large", headers)
 
 
+def nothing_here() -> HTTPError:
+    """404 for an address that means nothing."""
+    return HTTPError(404, "there is nothing at this address", "not-found")
+
+
 def json_response(request: Request, value: object, status: int = 200) -> Response:
     """A value (or its JSON in bytes) that nobody may keep."""
     headers = [("content-type", "application/json"), ("cache-control", "no-store"), ("x-request-id", request.id)]
