@@ -1,9 +1,11 @@
 """Structured logs: readable on a terminal, JSON otherwise."""
 
+import contextlib
 import logging
+import os
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -25,9 +27,21 @@ def configure(settings: Settings) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _StandardError())),
         cache_logger_on_first_use=False,
     )
+
+
+class _StandardError:
+    """Where lines go. One that cannot be written is lost: a full disk is no reason to leave a vote unanswered."""
+
+    def write(self, text: str) -> None:
+        """Writes at once, past any buffer that would keep what failed."""
+        with contextlib.suppress(OSError):
+            os.write(sys.stderr.fileno(), text.encode(errors="backslashreplace"))
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
 
 
 def _json() -> Any:
