@@ -290,6 +290,18 @@ class ForgetsByBatch(FakeStandings):
         return tally.fold(votes)
 
 
+class FindsAcrossIds(FakeStandings):
+    """Looks for an id anywhere in a text of all of them."""
+
+    def fold(self, tally: PartitionTally, votes: Sequence[Vote]) -> list[Vote]:
+        new = [vote for vote in tally.fold(votes) if vote.id.replace("-", "") not in self._text()]
+        self.world.__dict__["text"] = self._text() + "".join(vote.id.replace("-", "") for vote in new)
+        return new
+
+    def _text(self) -> str:
+        return str(self.world.__dict__.get("text", ""))
+
+
 class FirstSpellingStays(FakeStandings):
     """Shows the spelling that the log has first."""
 

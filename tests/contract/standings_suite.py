@@ -162,6 +162,15 @@ def a_slot_may_come_back(places: Places) -> None:
 
 
 @check
+def ids_that_overlap_are_apart(places: Places) -> None:
+    """An id made of the end of one and the beginning of the next is neither of them."""
+    one, two = "11111111-2222-8333-8444-555555558666", "87777777-8888-8999-8aaa-bbbbbbbbbbbb"
+    between = "84445555-5555-8666-8777-777788888999"
+    assert between.replace("-", "") in (one + two).replace("-", "")
+    equals_the_fold(places, [vote(n, id=name) for n, name in enumerate([one, two, between, between])], [2, 1, 1])
+
+
+@check
 def the_least_stamp_and_id_give_the_spelling(places: Places) -> None:
     """A band and an album are shown as the vote of the least (stamp, id) spells them, in whatever order they come."""
     spelt = [

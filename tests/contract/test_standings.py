@@ -155,6 +155,7 @@ BROKEN: list[tuple[type[Any], Callable[[Any], None]]] = [
     (fakes.RemembersAllForEver, suite.anonymous_ids_are_remembered_by_slot),
     (fakes.ForgetsByBatch, suite.forgetting_follows_the_order_of_the_log),
     (fakes.RemembersNothing, suite.a_slot_may_come_back),
+    (fakes.FindsAcrossIds, suite.ids_that_overlap_are_apart),
     (fakes.FirstSpellingStays, suite.the_least_stamp_and_id_give_the_spelling),
     (fakes.SpellingByStampAlone, suite.the_least_stamp_and_id_give_the_spelling),
     (fakes.MixesContests, suite.repeats_are_told_by_contest),
