@@ -51,8 +51,14 @@ def check_away(up: Up) -> None:
 
 def check_back(up: Up, casting: Casting) -> None:
     """Votes are recorded again without any help, and every receipt's vote is there, once; no refused one is."""
-    wait_until(lambda: up.vote().status == 201 and casting.recorded.append(up.vote().json["id"]) is None, "votes")
-    casting.undecided += 1
+
+    def recorded() -> bool:
+        answer = up.vote()
+        if answer.status == 201:
+            casting.recorded.append(answer.json["id"])
+        return answer.status == 201
+
+    wait_until(recorded, "a receipt")
     wait_until(lambda: up.get("/readyz").status == 200, "readiness")
     assert set(casting.statuses) <= {201, 503, 504}
     for headers, problem in casting.problems:
