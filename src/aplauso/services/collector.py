@@ -46,6 +46,7 @@ async def serve(settings: Settings, port: int, health_port: int, announce: Calla
         await server.start()
         await parts.server.start()
         tasks.append(asyncio.create_task(_prepare(parts, settings, ending)))
+        tasks.append(asyncio.create_task(_tell_gateways(parts)))
         address = f"{settings.collector_host}:{parts.server.port}"
         announce(address)
         log.info("listening", address=address, health=server.url)
@@ -76,3 +77,20 @@ async def _prepare(parts: CollectorParts, settings: Settings, ending: Ending) ->
             log.warning("the log", finding=finding)
     except Fatal as error:
         ending.fail(error)
+
+
+async def _tell_gateways(parts: CollectorParts) -> None:
+    """Says that the collector does not serve while its log takes no votes: gateways turn to another one by then."""
+    serving = True
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            await parts.log.ready()
+        except (Unavailable, Fatal) as error:
+            ready, why = False, str(error)
+        else:
+            ready, why = True, ""
+        if ready != serving:
+            serving = ready
+            await parts.server.set_serving(ready)
+            log.warning("serving again" if ready else "not serving", **({} if ready else {"why": why}))
