@@ -13,7 +13,11 @@ help:  ## this list
 setup: $(STAMP)  ## the environment in .venv, all extras included
 
 $(STAMP): pyproject.toml requirements/dev.txt
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@# Some systems ship python3 without ensurepip: virtualenv makes the environment then.
+	$(PYTHON) -m venv .venv 2>/dev/null || { rm -rf .venv; $(PYTHON) -m pip install --quiet --target .venv.bootstrap virtualenv \
+		&& PYTHONPATH=.venv.bootstrap $(PYTHON) -m virtualenv --quiet .venv && rm -rf .venv.bootstrap; }
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
