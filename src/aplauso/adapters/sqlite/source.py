@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from aplauso.adapters.sqlite.database import connect_reader, translated
 from aplauso.adapters.sqlite.log import unpack
 from aplauso.domain.errors import Unavailable, WrongLog
@@ -62,7 +64,7 @@ class SqliteReader:
             start = records[-1].offset + 1
 
     def fetch(self, partition: int, start: int, stop: int, limit: int) -> list[Record]:
-        """The next records from an offset on, `limit` at most. Raises `Unavailable`."""
+        """The next records from an offset on, `limit` at most. Raises `Unavailable`, and `WrongLog` as `read`."""
         records: list[Record] = []
         while len(records) < limit and start < stop:
             with translated(self._path):
@@ -70,12 +72,22 @@ class SqliteReader:
             for first, packed in rows:
                 if len(records) >= limit:
                     break
-                found = enumerate(unpack(packed), first)
+                found = enumerate(self._unpack(partition, first, packed), first)
                 records += [Record(partition, at, 0, key, value) for at, (key, value) in found if start <= at < stop]
             if not rows:
                 break
+            if not records or records[-1].offset < start:
+                raise WrongLog(f"{self._path}: partition {partition} lacks the records from offset {start} on")
             start = records[-1].offset + 1
         return records[:limit]
+
+    def _unpack(self, partition: int, first: int, packed: bytes) -> list[tuple[bytes | None, bytes | None]]:
+        try:
+            return unpack(packed)
+        except msgspec.MsgspecError as error:
+            raise WrongLog(
+                f"{self._path}: the segment of partition {partition} from offset {first} on cannot be read: {error}"
+            ) from None
 
     def check(self, partition: int, position: Position | None) -> int:
         """The offset at which reading goes on at a position. Raises `WrongLog` when this is not its log."""

@@ -203,12 +203,14 @@ def _load(connection: sqlite3.Connection, where: str, value: object) -> dict[int
         (value,),
     )
     for partition, contest, band, votes, rank_sum, at, vote_id, text in bands:
-        tally = BandTally(votes, rank_sum, Spelling(at, vote_id, text), {})
-        parts.setdefault(partition, {}).setdefault(contest, {})[band] = tally
+        found = BandTally(votes, rank_sum, Spelling(at, vote_id, text), {})
+        parts.setdefault(partition, {}).setdefault(contest, {})[band] = found
     albums: Iterable[tuple[int, str, str, str, int, int, str, str]] = connection.execute(
         f"SELECT partition, contest, band, record, votes, shown_at, shown_id, shown FROM albums WHERE {where}",
         (value,),
     )
     for partition, contest, band, record, votes, at, vote_id, text in albums:
-        parts[partition][contest][band].albums[record] = AlbumTally(votes, Spelling(at, vote_id, text))
+        tally = parts.get(partition, {}).get(contest, {}).get(band)
+        if tally is not None:  # somebody deleted the band: a recount tells that, and must not fail over its albums
+            tally.albums[record] = AlbumTally(votes, Spelling(at, vote_id, text))
     return parts
