@@ -35,10 +35,11 @@ def protocol(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-def started(world: World, protocol: Any, positions: dict[int, Position | None] | None = None) -> KafkaSource:
-    """A source at some positions, at the beginning elsewhere."""
+def started(world: World, protocol: Any, positions: dict[int, Position] | None = None) -> KafkaSource:
+    """A source at some positions, at the beginning elsewhere. It may ask again, after it was away for long."""
+    stored = {} if positions is None else positions
     source = KafkaSource(world.settings, fresh_name("group"), protocol)
-    source.start(lambda partitions: {**dict.fromkeys(partitions), **(positions or {})})
+    source.start(lambda partitions: {partition: stored.get(partition) for partition in partitions})
     return source
 
 
@@ -153,8 +154,9 @@ async def test_a_truncated_log_stops_a_running_source(own_kafka: Kafka, protocol
     """A source whose next offset is beyond the end of a log that has lost records stops."""
     world = World(own_kafka.bootstrap, 2)
     world.produce(*((0, b"k", b"%d" % number) for number in range(20)))
-    source = started(world, protocol)
-    read(source, 20)
+    positions: dict[int, Position] = {}
+    source = started(world, protocol, positions)
+    positions[0] = Position(source.topic(), 20, read(source, 20)[-1].epoch)
     truncate(own_kafka, world, [0])
     why, records = stopped(source, 60)
     assert "truncated" in why
@@ -167,14 +169,15 @@ async def test_other_records_at_a_position_stop_a_source(own_kafka: Kafka, proto
     """A log that has lost records and gained others is told from the old one, by a source that was there or is new."""
     world = World(own_kafka.bootstrap, 2)
     world.produce(*((0, b"k", b"%d" % number) for number in range(20)))
-    source = started(world, protocol)
-    position = Position(source.topic(), 20, read(source, 20)[-1].epoch)
+    positions: dict[int, Position] = {}
+    source = started(world, protocol, positions)
+    positions[0] = Position(source.topic(), 20, read(source, 20)[-1].epoch)
     if not running:
         source.close()
     truncate(own_kafka, world, [0])
     wait_for(lambda: world.topics.bounds([0])[0].high == 0, 60)
     world.produce(*((0, b"other", b"%d" % number) for number in range(40)))
-    why, records = stopped(source if running else started(world, protocol, {0: position}), 60)
+    why, records = stopped(source if running else started(world, protocol, positions), 60)
     assert "truncated" in why
     assert records == []
 
@@ -184,8 +187,10 @@ async def test_a_new_leader_is_no_new_log(own_kafka: Kafka, protocol: Any) -> No
     """A broker that comes back leads in a new epoch: sources go on, running or new, and read each record once."""
     world = World(own_kafka.bootstrap, 2)
     world.produce(*((0, b"k", b"%d" % number) for number in range(20)))
-    source = started(world, protocol)
+    positions: dict[int, Position] = {}
+    source = started(world, protocol, positions)
     before = read(source, 20)
+    positions[0] = Position(source.topic(), 20, before[-1].epoch)
     own_kafka.kill()
     own_kafka.start()
     world.produce(*((0, b"k", b"%d" % number) for number in range(20, 40)))

@@ -24,7 +24,7 @@ Protocol = Literal["classic", "consumer"]
 _SLICE_SECONDS: Final = 0.1
 """How long the driver waits at a time: partitions that come meanwhile are placed in between."""
 _IDENTITY_SECONDS: Final = 1.0
-"""How often the topic is looked at while nothing comes."""
+"""How often the topic and its bounds are looked at while nothing comes."""
 
 
 class KafkaSource:
@@ -92,8 +92,11 @@ class KafkaSource:
             self._fetch(consumer, max(0.0, min(_SLICE_SECONDS, waited)), limit)
             if waited <= 0:
                 break
-        if self._held or time.monotonic() - self._seen_at > _IDENTITY_SECONDS:
+        if self._held:
             self._verify()
+        elif time.monotonic() - self._seen_at > _IDENTITY_SECONDS:
+            self._verify()
+            self._verify_bounds()
         records, self._held = self._held[:limit], self._held[limit:]
         for partition, following in positions_after(records).items():
             if partition in self._following:
@@ -203,6 +206,12 @@ class KafkaSource:
         """Raises `WrongLog` when the topic is not the one that reading began with. Raises `Unavailable`."""
         self._topics.check(self.topic())
         self._seen_at = time.monotonic()
+
+    def _verify_bounds(self) -> None:
+        """Raises `WrongLog` when a partition no longer holds the place that is read next. Raises `Unavailable`."""
+        bounds = self._topics.bounds(list(self._following))
+        for partition, following in self._following.items():
+            offset_at(partition, Position(self.topic(), following), self.topic(), bounds[partition])
 
     # In the two callbacks below nothing may be raised: the driver would drop the messages that it holds in hand.
 
