@@ -269,5 +269,5 @@ def _shown(field: str, value: object) -> str:
         return ""
     # The addresses of servers are worth seeing; what stands before the @ is not for everybody.
     if field in ("redis_url", "mongo_uri"):
-        return re.sub(r"//[^@/]*@", "//********@", str(value))
+        return re.sub(r"//.*@", "//********@", str(value))
     return "********" if field in SECRETS else str(value)

@@ -118,3 +118,31 @@ def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = {line.name: line.value for line in describe(load({"APLAUSO_URL": "hush"}, None))}
     assert shown["APLAUSO_URL"] == "********"
     assert shown["APLAUSO_GATEWAY_URL"] == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"GRPC_CERTIFICATE": "c"}, "APLAUSO_GRPC_KEY go together"),
+        ({"KAFKA_KEY": "k"}, "APLAUSO_KAFKA_KEY go together"),
+        ({"REDIS_KEY": "k"}, "APLAUSO_REDIS_KEY go together"),
+        ({"KAFKA_USERNAME": "u"}, "APLAUSO_KAFKA_PASSWORD go together"),
+        ({"KAFKA_USERNAME": "u", "KAFKA_PASSWORD": "p"}, "with SASL"),
+        ({"KAFKA_SECURITY": "SASL_SSL"}, "with SASL"),
+        ({"KAFKA_CA": "c"}, "APLAUSO_KAFKA_CA needs"),
+        ({"REDIS_CA": "c"}, "begin with rediss://"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(given: dict[str, str], says: str) -> None:
+    """Half of a pair, or a login without a protocol for it, is refused by name."""
+    with pytest.raises(Misconfigured, match=says):
+        load({PREFIX + name: value for name, value in given.items()}, None)
+
+
+@pytest.mark.parametrize("password", ["secret", "sec/ret", "se@cret", "s/e@cret"])
+def test_addresses_are_shown_without_what_logs_in(password: str) -> None:
+    """An address stays readable, and nothing of its user and password is shown, well escaped or not."""
+    given = {"APLAUSO_MONGO_URI": f"mongodb://user:{password}@db:27017/x", "APLAUSO_REDIS_URL": "redis://cache:6379"}
+    shown = {line.name: line.value for line in describe(load(given, None))}
+    assert shown["APLAUSO_MONGO_URI"] == "mongodb://********@db:27017/x"
+    assert shown["APLAUSO_REDIS_URL"] == "redis://cache:6379"
