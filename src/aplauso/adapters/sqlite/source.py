@@ -70,6 +70,8 @@ class SqliteReader:
             with translated(self._path):
                 rows = self._connection.execute(_READ, (partition, start, stop, _SEGMENTS)).fetchall()
             for first, packed in rows:
+                if first > start and not records:
+                    raise WrongLog(f"partition {partition} does not hold the records from offset {start} on any more")
                 if len(records) >= limit:
                     break
                 found = enumerate(self._unpack(partition, first, packed), first)
