@@ -24,7 +24,7 @@ async def test_a_log_whose_beginning_is_gone_is_the_wrong_log(tmp_path: Path) ->
     reader, source = SqliteReader(path), SqliteSource(path)
     with pytest.raises(WrongLog, match="from offset 0 on any more"):
         list(reader.read(0, 0, 3))
-    source.start(lambda partitions: dict.fromkeys(partitions))
+    source.start(dict.fromkeys)
     with pytest.raises(WrongLog, match="from offset 0 on any more"):
         source.poll(0, 10)
     reader.close()
