@@ -149,8 +149,10 @@ class SqliteLog:
             # One statement outside a transaction is one of its own: when it returns, it has been synced.
             if segments:
                 connection.execute(_insert(len(segments)), [value for segment in segments for value in segment])
-            else:  # `ready` asks whether a commit would work: only one that writes can tell
-                connection.execute("UPDATE log SET topic = topic")
+            else:
+                # `ready` asks whether a commit would work: only one that writes can tell. An UPDATE that changes
+                # nothing writes nothing; setting this version, which nobody reads, always writes a page.
+                connection.execute("PRAGMA user_version = 0")
         except sqlite3.Error as error:
             certain = error.sqlite_errorcode in _CERTAIN
             return self._fail(error, Appended.NOT_RECORDED if certain else Appended.UNDECIDED)
