@@ -322,7 +322,8 @@ def test_large_bodies_are_413(shared: Up) -> None:
     check_receipt(shared.call("POST", "/insert", padded, JSON))
     check_problem(shared.call("POST", "/insert", padded + b" ", JSON), 413)
     chunked = (
-        b"POST /insert HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+        b"POST /insert HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n"
+        b"transfer-encoding: chunked\r\n\r\n"
     )
     chunk = b"4000\r\n" + padded + b"\r\n"
     assert b" 201 " in exchange_one(shared, chunked + chunk + b"0\r\n\r\n")
