@@ -26,11 +26,20 @@ def run_stack(settings: Settings, port: int, *, with_demo: bool) -> None:
     if with_demo:
         raise Misconfigured("--demo and --stack do not go together: `aplauso load` casts votes in a stack")
     ending = threading.Event()
+
+    def asked(*_: object) -> None:
+        if not up:
+            # Starting waits for parts, one of which may never come up: it is broken off, and what runs is stopped.
+            raise KeyboardInterrupt
+        ending.set()
+
+    up = False
     for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, lambda *_: ending.set())
+        signal.signal(signum, asked)
     typer.echo("starting Kafka, Redis, a MongoDB-compatible server and the rooms…")
     stack = _make(settings, port)
     supervisor = stack.start()
+    up = True
     try:
         _announce(stack)
         supervisor.watch(ending)

@@ -33,6 +33,7 @@ class Watched:
                 if now - self.started > _STEADY_SECONDS:
                     self.delay = BACKOFF[0]
                 say(f"{self.part.name} has ended; it is started again in {self.delay:g} s (log: {self.part.log})")
+                say(f"  its last words: {self.part.tail(1)}")
                 self.due = now + self.delay
                 self.delay = min(self.delay * 2, BACKOFF[1])
         elif now >= self.due:
@@ -71,8 +72,8 @@ class Supervisor:
         try:
             for group in self._groups:
                 for part in group:
+                    self._parts.append(Watched(part))  # before it is there: whoever breaks in here stops it
                     part.spawn()
-                    self._parts.append(Watched(part))
                 for part in group:
                     part.wait_ready(timeout)
         except BaseException:

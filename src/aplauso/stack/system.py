@@ -1,15 +1,17 @@
 """`aplauso up --stack`: the rooms as processes of their own, over real servers, without containers."""
 
+import fcntl
 import json
 import os
 import secrets
+import shlex
 import sys
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from aplauso.domain.errors import Misconfigured
+from aplauso.domain.errors import DataInUse, Misconfigured
 from aplauso.settings import PREFIX, Settings
 from aplauso.stack.kafka import Kafka
 from aplauso.stack.mongo import Login, MongoServer
@@ -19,7 +21,10 @@ from aplauso.stack.supervisor import Say, Supervisor
 
 _ROOM_SECONDS: Final = 60.0
 _SERVER_SECONDS: Final = 90.0
-_OWN: Final = ("KAFKA_", "REDIS_", "MONGO_", "GRPC_", "COLLECTORS", "GATEWAY_TOKEN", "BOARD_URL", "DATA", "CONTESTS")
+_OWN: Final = tuple(
+    PREFIX + name
+    for name in ("KAFKA_", "REDIS_", "MONGO_", "GRPC_", "COLLECTOR", "GATEWAY_", "BOARD_URL", "DATA", "CONTESTS")
+)
 """Settings that the stack decides itself; what the caller's environment says of them is left out."""
 
 
@@ -31,6 +36,10 @@ class Stack:
         settings: what the caller decides: contests, partitions, the log's format.
         port: the gateway's, where the board is shown too; 0 takes a free one.
         say: tells a person what happens.
+
+    Raises:
+        DataInUse: another process has the directory.
+        Misconfigured: the directory cannot be used.
     """
 
     def __init__(self, data: Path, settings: Settings, port: int, say: Say) -> None:
@@ -39,6 +48,7 @@ class Stack:
         self._logs = self.data / "logs"
         self._secrets = self.data / "secrets"
         self._make_directories()
+        self._lock = self._take()
         self.kafka = Kafka(self.data / "kafka", log=self._logs / "kafka.log")
         self.redis = RedisServer(self.data / "redis", password=self._secret("redis_password"))
         login = Login("aplauso", self._secret("mongo_password"))
@@ -70,7 +80,7 @@ class Stack:
     def environment_file(self) -> Path:
         """A shell file of those settings, for other terminals."""
         path = self.data / "env"
-        lines = [f"export {name}='{value}'\n" for name, value in sorted(self._environment.items())]
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(self._environment.items())]
         path.write_text("".join(lines), encoding="utf-8")
         return path
 
@@ -81,6 +91,20 @@ class Stack:
             self._secrets.chmod(0o700)
         except OSError as error:
             raise Misconfigured(f"the data directory {self.data} cannot be used: {error}") from None
+
+    def _take(self) -> int:
+        """Takes the directory for this process, before anything in it is written."""
+        # The lock goes with the process, however it ends; the pid inside is for people.
+        lock = os.open(self.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
+            os.close(lock)
+            raise DataInUse(f"the data in {self.data} are in use by process {holder or '?'}") from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        return lock
 
     def _secret(self, name: str) -> str:
         """A secret of this stack, made the first time."""
@@ -100,6 +124,7 @@ class Stack:
         self._secret("gateway_token")
         settings = {
             "KAFKA_BOOTSTRAP": self.kafka.bootstrap,
+            "KAFKA_TOPIC": self._settings.kafka_topic,
             "PARTITIONS": str(self._settings.partitions),
             "REDIS_URL_FILE": self._secret_file("redis_url", self.redis.url),
             "MONGO_URI_FILE": self._secret_file("mongo_uri", self.mongo.uri),
@@ -137,7 +162,7 @@ class Stack:
             self._logs / f"{label or name}.log",
             lambda: _is_ready(f"http://127.0.0.1:{health_port}/readyz"),
             env=self._environment,
-            drop=[name for name in os.environ if name.removeprefix(PREFIX).startswith(_OWN)],
+            drop=[name for name in os.environ if name.startswith(_OWN)],
         )
 
 
