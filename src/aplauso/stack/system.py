@@ -1,6 +1,5 @@
 """`aplauso up --stack`: the rooms as processes of their own, over real servers, without containers."""
 
-import fcntl
 import json
 import os
 import secrets
@@ -11,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from aplauso.domain.errors import DataInUse, Misconfigured
+from aplauso.adapters.system.lock import take
+from aplauso.domain.errors import Misconfigured
 from aplauso.settings import PREFIX, Settings
 from aplauso.stack.kafka import Kafka
 from aplauso.stack.mongo import Login, MongoServer
@@ -48,7 +48,7 @@ class Stack:
         self._logs = self.data / "logs"
         self._secrets = self.data / "secrets"
         self._make_directories()
-        self._lock = self._take()
+        self._lock = take(self.data)  # before anything in it is written
         self.kafka = Kafka(self.data / "kafka", log=self._logs / "kafka.log")
         self.redis = RedisServer(self.data / "redis", password=self._secret("redis_password"))
         login = Login("aplauso", self._secret("mongo_password"))
@@ -91,20 +91,6 @@ class Stack:
             self._secrets.chmod(0o700)
         except OSError as error:
             raise Misconfigured(f"the data directory {self.data} cannot be used: {error}") from None
-
-    def _take(self) -> int:
-        """Takes the directory for this process, before anything in it is written."""
-        # The lock goes with the process, however it ends; the pid inside is for people.
-        lock = os.open(self.data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
-            os.close(lock)
-            raise DataInUse(f"the data in {self.data} are in use by process {holder or '?'}") from None
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        return lock
 
     def _secret(self, name: str) -> str:
         """A secret of this stack, made the first time."""

@@ -1,13 +1,13 @@
 """The directory of the embedded data: one process's at a time, and of a known format."""
 
-import fcntl
 import json
 import os
 import shutil
 from pathlib import Path
 from typing import Final, Self
 
-from aplauso.domain.errors import DataInUse, NewerData, Unavailable
+from aplauso.adapters.system.lock import take
+from aplauso.domain.errors import NewerData, Unavailable
 
 FORMAT: Final = 1
 """Version of the files' format; older ones are brought up to date by `_UPGRADES`."""
@@ -42,7 +42,7 @@ class DataDirectory:
         directory = cls(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            directory._take()
+            directory._lock = take(path)
             directory._upgrade()
         except OSError as error:
             directory.close()
@@ -71,17 +71,6 @@ class DataDirectory:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-    def _take(self) -> None:
-        # The lock goes with the process, however it ends; the pid inside is for people.
-        self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip()
-            raise DataInUse(f"the data in {self.path} are in use by process {holder or '?'}") from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
     def _version(self) -> int | None:
         """The format's version, or None in a new directory. Raises `NewerData`."""
