@@ -1,5 +1,6 @@
 """`aplauso rejected`."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,11 +9,14 @@ from typing import Annotated
 import msgspec
 import typer
 
-from aplauso.cli.options import AsJson, Data, read_settings
+from aplauso.cli.options import AsJson, Contests, Data, read_settings
 from aplauso.cli.terminal import printable
 from aplauso.domain.errors import Misconfigured
+from aplauso.flow.retry import Retried
+from aplauso.flow.retry import retry as put_back
 from aplauso.ports.rejected import Mark, RejectedLog, Rejection
-from aplauso.wiring import choice
+from aplauso.settings import Settings
+from aplauso.wiring import choice, load_contests
 
 rejected_app = typer.Typer(help="Records of the log that cannot be counted.", invoke_without_command=True)
 _PREVIEW = 60
@@ -53,6 +57,34 @@ def drop(places: Places = None, every: All = False, data: Data = None) -> None:
         chosen = _choose(list(rejected.open()), places or [], every=every)
         rejected.mark([rejection.place for rejection in chosen], Mark.DROPPED)
     typer.echo(f"{len(chosen)} rejected records dropped")
+
+
+@rejected_app.command()
+def retry(places: Places = None, every: All = False, data: Data = None, contests: Contests = None) -> None:
+    """Put the votes of rejected records into the log again, where their bytes can be read and their contest takes them.
+
+    Each counts once, however often it is tried. Embedded data: `up` has to be stopped, and counts them when it runs
+    again. Exit code 0 means that the log has all of them.
+    """
+    results = asyncio.run(_retry(places or [], read_settings(data, contests), every=every))
+    for result in results:
+        place = f"{result.rejection.place.partition}:{result.rejection.place.offset}"
+        typer.echo(f"{place}  stays rejected: {printable(result.why)}" if result.why else f"{place}  {result.id}")
+    stay = sum(bool(result.why) for result in results)
+    typer.echo(f"{len(results) - stay} rejected records retried" + (f", {stay} stay as they are" if stay else ""))
+    if stay:
+        raise typer.Exit(1)
+
+
+async def _retry(places: list[str], settings: Settings, *, every: bool) -> list[Retried]:
+    contests = load_contests(settings.contests)
+    parts = choice.appending(settings)
+    try:
+        return await put_back(
+            _choose(list(parts.rejected.open()), places, every=every), contests, parts.log, parts.rejected
+        )
+    finally:
+        await parts.close()
 
 
 def _choose(found: list[Rejection], places: list[str], *, every: bool) -> list[Rejection]:

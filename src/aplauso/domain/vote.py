@@ -151,6 +151,19 @@ def id_from_key(contest: str, key: str, line: int | None = None) -> str:
     return _digest(parts)
 
 
+def id_from_place(topic: str, partition: int, offset: int) -> str:
+    """The id of a rejected record's vote that is put into the log again: the same however often it is tried.
+
+    Made as `id_from_key` makes its ids, over another domain name.
+
+    Args:
+        topic: the id of the log that the record lies in.
+        partition: its partition.
+        offset: its offset.
+    """
+    return _digest(["aplauso.vote.place", topic, str(partition), str(offset)])
+
+
 def _digest(parts: list[str]) -> str:
     message = b"".join(len(part).to_bytes(4) + part for part in (text.encode() for text in parts))
     bits = int.from_bytes(sha256(message).digest()[:16])

@@ -11,7 +11,7 @@ from aplauso.domain.errors import Misconfigured
 from aplauso.ports.rejected import RejectedLog
 from aplauso.settings import Settings
 from aplauso.wiring import embedded
-from aplauso.wiring.parts import Readers
+from aplauso.wiring.parts import Appending, Readers
 
 
 def distributed() -> ModuleType:
@@ -35,6 +35,14 @@ def rejected(settings: Settings) -> RejectedLog:
     if settings.kafka_bootstrap is None:
         return embedded.rejected(settings.data)
     found: RejectedLog = distributed().rejected(settings)
+    return found
+
+
+def appending(settings: Settings) -> Appending:
+    """The log, to append to. Raises as `readers`, and `DataInUse` while `up` runs on embedded data."""
+    if settings.kafka_bootstrap is None:
+        return embedded.appending(settings)
+    found: Appending = distributed().appending(settings)
     return found
 
 

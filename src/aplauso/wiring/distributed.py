@@ -27,7 +27,7 @@ from aplauso.flow.collect import Collector
 from aplauso.flow.project import Projection, RejectionLimit, Watch
 from aplauso.ports.rejected import RejectedLog
 from aplauso.settings import Settings
-from aplauso.wiring.parts import Projecting, Readers, limits, load_contests, new_id
+from aplauso.wiring.parts import Appending, Projecting, Readers, limits, load_contests, new_id
 
 TALLY_GROUP: Final = "aplauso.tally"
 ARCHIVE_GROUP: Final = "aplauso.archive"
@@ -173,6 +173,18 @@ def readers(settings: Settings) -> Readers:
 def rejected(settings: Settings) -> RejectedLog:
     """The rejected records."""
     return KafkaRejected(kafka_settings(settings))
+
+
+def appending(settings: Settings) -> Appending:
+    """The log, to append to, and its rejected records."""
+    kafka = kafka_settings(settings)
+    log, rejected = KafkaLog(kafka, deadline=settings.call_seconds), KafkaRejected(kafka)
+
+    async def close() -> None:
+        await log.close()
+        rejected.close()
+
+    return Appending(log, rejected, close)
 
 
 def checks(settings: Settings) -> dict[str, Callable[[], str]]:

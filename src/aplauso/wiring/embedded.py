@@ -13,6 +13,7 @@ from aplauso.adapters.sqlite.source import SqliteReader, SqliteSource
 from aplauso.adapters.sqlite.standings import SqliteStandings, SqliteStandingsReader
 from aplauso.adapters.system.clock import SystemClock
 from aplauso.domain.contest import Contest
+from aplauso.domain.errors import DataInUse
 from aplauso.flow.board import Board
 from aplauso.flow.cast import Batcher, Caster
 from aplauso.flow.collect import Collector, NearIntake
@@ -20,7 +21,7 @@ from aplauso.flow.project import Projection, RejectionLimit, Watch
 from aplauso.ports.log import VoteLog
 from aplauso.ports.rejected import RejectedLog
 from aplauso.settings import Settings
-from aplauso.wiring.parts import Projecting, Readers, limits, load_contests, new_id
+from aplauso.wiring.parts import Appending, Projecting, Readers, limits, load_contests, new_id
 
 PACE: Final = 0.03
 """Seconds that an embedded projection leaves to the others between two batches, at least."""
@@ -91,6 +92,29 @@ def readers(data: Path) -> Readers:
 def rejected(data: Path) -> RejectedLog:
     """The rejected records of embedded data. Raises `Unavailable` and `NewerData`."""
     return SqliteRejected(DataDirectory.existing(data).rejected)
+
+
+def appending(settings: Settings) -> Appending:
+    """The log, to append to, and its rejected records: for the one process that has the data.
+
+    Raises:
+        DataInUse: `aplauso up` is running on them.
+        Unavailable: there are no data, or they cannot be written.
+        NewerData: a newer version wrote them.
+    """
+    DataDirectory.existing(settings.data)
+    try:
+        directory = DataDirectory.open(settings.data)
+    except DataInUse as error:
+        raise DataInUse(f"{error}, and only one process may append to embedded data: stop it first") from None
+    log, rejected = SqliteLog(directory.log), SqliteRejected(directory.rejected)
+
+    async def close() -> None:
+        await log.close()
+        rejected.close()
+        directory.close()
+
+    return Appending(log, rejected, close)
 
 
 def checks(settings: Settings) -> dict[str, Callable[[], str]]:

@@ -1,6 +1,6 @@
 """What both kinds of parts have in common."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,8 @@ from aplauso.domain.errors import AplausoError, FieldError, InvalidContest, Misc
 from aplauso.flow.cast import Limits
 from aplauso.flow.project import Projection
 from aplauso.ports.archive import ArchiveReader
-from aplauso.ports.log import LogReader, VoteSource
+from aplauso.ports.log import LogReader, VoteLog, VoteSource
+from aplauso.ports.rejected import RejectedLog
 from aplauso.ports.standings import StandingsReader
 from aplauso.settings import Settings
 
@@ -38,6 +39,14 @@ class Readers(NamedTuple):
             behind = sum(end - (positions[p].offset if p in positions else 0) for p, end in ends.items())
             texts.append(f"{name} {behind:,} records behind")
         return ", ".join(texts)
+
+
+class Appending(NamedTuple):
+    """What puts votes of rejected records into the log again."""
+
+    log: VoteLog
+    rejected: RejectedLog
+    close: Callable[[], Awaitable[None]]
 
 
 class Projecting(NamedTuple):
