@@ -3,26 +3,34 @@
 The servers are started once and shared; every test votes in a contest of its own, which it takes from a pool.
 """
 
+import atexit
 import contextlib
+import functools
 import http.client
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
 import msgspec
+import pytest
 from confluent_kafka import Producer
+from pymongo import MongoClient
 
 from aplauso.domain.errors import Unavailable
-from aplauso.settings import Settings
+from aplauso.settings import Settings, load
 from aplauso.stack.process import Process, free_port
 from aplauso.stack.system import Stack
+from aplauso.wiring import Readers, distributed
 from embedded import JSON, VOTE, Answer, Ended, read_answer, wait_until, write_contest
 
 CONTESTS: Final = 30
@@ -171,28 +179,45 @@ class World(Client):
 
     def wait_rest(self, seconds: float = 30.0) -> Any:
         """Waits until tally and archive have read the whole log; returns a recount, which must find no difference."""
-        found: list[Any] = []
-
-        def at_rest() -> bool:
-            ended = self.aplauso("doctor", "--json")
-            state = next(one for one in json.loads(ended.out) if one["part"] == "projections")
-            return bool(state["text"] == "tally 0 records behind, archive 0 records behind")
-
-        wait_until(at_rest, "the projections to be at rest", seconds)
+        with contextlib.closing(self.readers()) as readers:
+            rest = "tally 0 records behind, archive 0 records behind"
+            wait_until(lambda: readers.lag_state() == rest, "the projections to be at rest", seconds)
         ended = self.aplauso("recount", "--json")
         assert ended.code == 0, ended
-        found.append(json.loads(ended.out))
-        assert found[0]["behind"] == 0
-        return found[0]
+        found = json.loads(ended.out)
+        assert found["behind"] == 0
+        return found
 
-    def produce(self, *records: tuple[int, bytes | None, bytes | None], topic: str = "votes") -> None:
+    def readers(self) -> Readers:
+        """Readers of log, standings and archive, for the caller to close."""
+        return distributed.readers(load(self.stack.environment, None).settings)
+
+    def counted_up_to_now(self, seconds: float) -> float:
+        """Waits until the standings have gone, in every partition, as far as the log goes now; returns the seconds."""
+        began = time.monotonic()
+        with contextlib.closing(self.readers()) as readers:
+            ends = readers.log.ends()
+
+            def there() -> bool:
+                positions = readers.standings.partitions()
+                return all(not end or (p in positions and positions[p].offset >= end) for p, end in ends.items())
+
+            wait_until(there, "the votes of every partition to be counted", seconds)
+        return time.monotonic() - began
+
+    def produce(self, *records: tuple[int, bytes | None, bytes | None], max_bytes: int = 1_000_000) -> None:
         """A stranger writes records straight to the topic: partition, key, value."""
-        producer = Producer({"bootstrap.servers": self.stack.kafka.bootstrap})
+        producer = Producer({"bootstrap.servers": self.stack.kafka.bootstrap, "message.max.bytes": max_bytes})
         errors: list[Any] = []
         for partition, key, value in records:
-            producer.produce(topic, value, key, partition, lambda error, _: errors.append(error) if error else None)
+            producer.produce("votes", value, key, partition, lambda error, _: errors.append(error) if error else None)
         assert producer.flush(20) == 0
         assert not errors
+
+    def archive_ids(self, contest: str) -> set[str]:
+        """The ids of a contest's archived votes, asked of MongoDB itself."""
+        with MongoClient[dict[str, Any]](self.stack.mongo.uri) as client:
+            return {str(found["_id"]) for found in client["aplauso"]["votes"].find({"contest": contest}, {"_id": 1})}
 
     def load(self, contest: str, journal: Path, votes: int, *options: str) -> "subprocess.Popen[str]":
         """`aplauso load` of the traffic file, under way."""
@@ -280,8 +305,6 @@ def _alive(pid: int) -> bool:
 @contextlib.contextmanager
 def running(home: Path, **options: Any) -> Iterator[World]:
     """A stack of a test's own. Without its packages the test fails under CI, and is skipped elsewhere."""
-    import pytest
-
     world = World(home, **options)
     try:
         try:
@@ -293,3 +316,25 @@ def running(home: Path, **options: Any) -> Iterator[World]:
         yield world
     finally:
         world.close()
+
+
+@functools.cache  # imported fixtures are instantiated once for each module: the stack is not
+def _shared() -> World:
+    home = Path(tempfile.mkdtemp(prefix="aplauso-stack-"))
+    world = World(home, {"CALL_SECONDS": "3"})
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    atexit.register(world.close)
+    try:
+        return world.start()
+    except Unavailable as error:
+        if os.environ.get("CI") or "install" not in str(error):
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def world() -> World:
+    """The shared stack, with everything running; calls take three seconds at most."""
+    shared = _shared()
+    shared.heal()
+    return shared

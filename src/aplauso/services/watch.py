@@ -79,5 +79,7 @@ class ProjectionWatch:
 
     def note_lags(self, projection: str, lags: Mapping[int, int]) -> None:
         """Brings the lags to the metrics."""
+        # Partitions that were taken away are another replica's: an old lag would stand there for ever.
+        self._metrics.lag.remove_by_labels({"projection": projection})
         for partition, lag in lags.items():
             self._metrics.lag.labels(projection, str(partition)).set(lag)
