@@ -38,6 +38,9 @@ lint: setup  ## style, types, layers, protos
 bench: setup  ## every figure beside its limit; ROW=name for one group, QUICK=1 for a short pass
 	$(BIN)/python -m bench $(if $(ROW),--row $(ROW)) $(if $(QUICK),--quick)
 
+chaos: setup  ## rounds of faults under load, every vote checked; ROUNDS=n SEED=s
+	PYTHONPATH=tests $(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
 proto: setup  ## the Python code of the .proto files
 	./proto/generate
 

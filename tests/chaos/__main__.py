@@ -1,0 +1,113 @@
+"""`python -m chaos`: rounds of faults under load, each checked to the last vote."""
+
+import argparse
+import asyncio
+import random
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from aplauso.flow.recount import recount
+from aplauso.flow.traffic import open_traffic
+from chaos import ledger, report
+from chaos.rounds import VOTES, Deck, Round, Trial
+from chaos.scene import FAULTS
+from chaos.world import World
+
+_ROUNDS_OF_A_SYSTEM: Final = 12
+"""Then a new one is started on new data, so that a rebuild from the beginning of the log stays a matter of seconds."""
+
+
+def say(text: str) -> None:
+    """To a person."""
+    print(text, flush=True)
+
+
+async def run(seed: int, rounds: int, path: Path | None, only: list[str], votes: int, home: Path) -> list[ledger.Line]:
+    """Runs rounds and returns their lines, which are appended to the ledger at `path` as well."""
+    rng = random.Random(seed)
+    deck = Deck(only or list(FAULTS), rng)
+    lines: list[ledger.Line] = []
+    for first in range(1, rounds + 1, _ROUNDS_OF_A_SYSTEM):
+        last = min(first + _ROUNDS_OF_A_SYSTEM - 1, rounds)
+        await _one_system(home / f"from-{first}", range(first, last + 1), seed, deck, rng, path, votes, lines)
+    return lines
+
+
+async def _one_system(
+    home: Path, numbers: range, seed: int, deck: Deck, rng: random.Random, path: Path | None, votes: int,
+    lines: list[ledger.Line],
+) -> None:  # fmt: skip
+    world = World(home, len(numbers), time.time(), lambda text: None)
+    try:
+        await world.start()
+        trial = Trial(world, open_traffic(Path("load/traffic.json")), votes)
+        for number in numbers:
+            result = await trial.round(number, deck.deal(), random.Random(rng.random()))
+            lines.append(ledger.line_of(seed, result))
+            if path is not None:
+                ledger.append(path, lines[-1])
+            _tell(lines[-1], result)
+        found = await asyncio.to_thread(recount, *world.readers)
+        say(
+            f"recount: {found.votes} votes, {found.repeated} copies, {found.archived} archived; {found.differing} wrong"
+        )
+        if not found.ok:
+            raise AssertionError(f"the recount differs: {found.differences}")
+    finally:
+        await world.stop()
+
+
+def _tell(line: ledger.Line, result: Round) -> None:
+    kinds = ", ".join(f"{f.kind} ({f.unanswered}; {f.lasted:.1f} s)" for f in line.faults)
+    say(
+        f"round {line.round}: acknowledged={line.acknowledged} undecided={line.undecided} lost={line.lost} "
+        f"repeated={line.repeated} invented={line.invented} intake={line.intake}s standings={line.standings}s "
+        f"{line.seconds}s: {kinds}"
+    )
+    for text in line.wrong:
+        say(f"  WRONG: {text}")
+    assert result.checked is not None
+    for name, finding in result.checked.verdict.faults.items():
+        for example in finding.examples:
+            say(f"  {name}: {example.subject}: {example.what}")
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--votes", type=int, default=VOTES, help="acknowledged votes of a round, at least")
+    parser.add_argument("--only", action="append", default=[], help="a kind of fault; may be given several times")
+    parser.add_argument("--ledger", type=Path, default=ledger.LEDGER)
+    parser.add_argument("--no-ledger", action="store_true")
+    parser.add_argument("--keep", action="store_true", help="keeps the data and the logs")
+    parser.add_argument("--report", action="store_true", help="writes docs/faults.md from the ledger, and runs nothing")
+    chosen = parser.parse_args()
+    if chosen.report:
+        report.write(ledger.LEDGER, Path("docs/faults.md"))
+        return 0
+    seed = secrets.randbits(32) if chosen.seed is None else chosen.seed
+    home = Path(tempfile.mkdtemp(prefix="aplauso-chaos-"))
+    say(f"seed={seed} data={home}")
+    path = None if chosen.no_ledger else chosen.ledger
+    lines = uvloop.run(run(seed, chosen.rounds, path, chosen.only, chosen.votes, home))
+    sums = ledger.total(lines)
+    wrong = sum(len(line.wrong) for line in lines)
+    if sums.ok and not wrong and not chosen.keep:
+        shutil.rmtree(home, ignore_errors=True)
+    if wrong:
+        say(f"{wrong} other things were wrong")
+    say(str(sums))
+    return 0 if sums.ok and not wrong else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

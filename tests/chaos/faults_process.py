@@ -1,0 +1,163 @@
+"""Faults of processes: killed, stopped cleanly, frozen and woken, coming and going; and disks that fill."""
+
+import asyncio
+import os
+import resource
+import signal
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from aplauso.stack.process import Process
+from chaos.scene import Scene, add
+from chaos.waiting import until, until_async
+from chaos.world import SESSION_SECONDS
+
+_STOP_SECONDS: Final = 12.0
+"""A room ends within ten seconds of being asked; a process then needs a moment to go."""
+_FILE_LIMIT: Final = 1
+ROOMS: Final = {
+    "gateway": ("gateway",), "collector": ("collector",), "board": ("board",),
+    "tally": ("tally", "tally-2"), "archive": ("archive", "archive-2"),
+}  # fmt: skip
+"""The processes of each room."""
+_STOPS_INTAKE: Final = ("gateway", "collector", "kafka")
+
+
+async def kill(scene: Scene, names: Sequence[str]) -> None:
+    """kill -9; the keeper starts it again."""
+    name = scene.rng.choice(names)
+    part = scene.world.parts[name]
+    with scene.world.held(name):
+        pid = part.pid
+        await scene.strike(lambda: os.killpg(pid, signal.SIGKILL))
+        await until(lambda: not part.running, 10, f"{name} survived kill -9")
+    await scene.world.ready(name)
+    assert part.pid != pid
+    scene.back()
+
+
+async def stop(scene: Scene, names: Sequence[str]) -> None:
+    """SIGTERM: the room ends by itself, in time, with exit code 0; the keeper starts it again."""
+    name = scene.rng.choice(names)
+    part = scene.world.parts[name]
+    with scene.world.held(name):
+        await scene.strike(lambda: part.send(signal.SIGTERM))
+        await until(lambda: not part.running, _STOP_SECONDS, f"{name} did not end in {_STOP_SECONDS:g} s after SIGTERM")
+        assert part._process is not None
+        assert part._process.returncode == 0, f"{name} ended with {part._process.returncode}:\n{part.tail(8)}"
+    await scene.world.ready(name)
+    scene.back()
+
+
+def is_frozen(part: Process) -> bool:
+    """Whether the kernel calls the process stopped."""
+    return Path(f"/proc/{part.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+
+
+async def freeze(scene: Scene, names: Sequence[str]) -> None:
+    """SIGSTOP for longer than the session, so that another replica takes the partitions; then SIGCONT: a zombie."""
+    name = scene.rng.choice(names)
+    part = scene.world.parts[name]
+    group = name.removesuffix("-2") if len(names) > 1 else None
+    await scene.strike(lambda: part.send(signal.SIGSTOP))
+    try:
+        await until(lambda: is_frozen(part), 5, f"{name} was not stopped by SIGSTOP")
+        struck = monotonic()
+        if group is not None:
+            ends = await scene.ends()
+
+            async def taken_over() -> bool:
+                positions = await scene.positions(group)
+                return all(positions.get(partition, 0) >= end for partition, end in ends.items())
+
+            await until_async(taken_over, 45, f"nobody took over what {name} had")
+        await asyncio.sleep(max(0.0, struck + SESSION_SECONDS + 0.5 - monotonic()))
+        assert is_frozen(part), f"{name} woke by itself"
+    finally:
+        part.send(signal.SIGCONT)
+    await scene.world.ready(name)
+    scene.back()
+
+
+async def rebalance_storm(scene: Scene) -> None:
+    """Replicas of both projections come and go: one leaves, one is killed, again and again."""
+    world = scene.world
+    comers = [(world.replica(name, f"{name}-{at}"), at) for at in (3, 4) for name in ("tally", "archive")]
+    await scene.strike(lambda: _spawn(comer for comer, at in comers if at == 3))
+    try:
+        for turn in (3, 4):
+            here = [comer for comer, at in comers if at == turn]
+            if turn == 4:
+                await scene.unanswered()
+                for comer in here:
+                    await asyncio.to_thread(comer.spawn)
+            for comer in here:
+                await asyncio.to_thread(comer.wait_ready, 45)
+            if turn == 3:
+                here[0].send(signal.SIGTERM)
+                await asyncio.to_thread(here[1].kill)
+            else:
+                here[1].send(signal.SIGTERM)
+                await asyncio.to_thread(here[0].kill)
+        for comer, _ in comers:
+            await asyncio.to_thread(comer.stop)
+    finally:
+        for comer, _ in comers:
+            await asyncio.to_thread(comer.kill)
+    scene.back()
+
+
+def _spawn(parts: Iterable[Process]) -> None:
+    for part in parts:
+        part.spawn()
+
+
+def limit_files(pid: int, size: int) -> None:
+    """The process can write no file beyond so many bytes: to it, the disk is full. Programs of ours ignore SIGXFSZ."""
+    _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, most))
+
+
+async def full_disk_of_kafka(scene: Scene) -> None:
+    """Kafka ends when its disk is full; the keeper starts it again, with room."""
+    part = scene.world.parts["kafka"]
+    with scene.world.held("kafka"):
+        await scene.strike(lambda: limit_files(part.pid, _FILE_LIMIT))
+        await until(lambda: not part.running, 40, "Kafka did not notice that its disk is full")
+    await scene.world.ready("kafka")
+    scene.back()
+
+
+async def full_disk_of_redis(scene: Scene) -> None:
+    """Redis refuses writes when its disk is full, and takes them again when there is room."""
+    world = scene.world
+    pid = world.parts["redis"].pid
+    with world.stack.redis.client() as client:
+
+        def state() -> str:
+            return str(client.info("persistence")["aof_last_write_status"])
+
+        await scene.strike(lambda: limit_files(pid, _FILE_LIMIT))
+        try:
+            await until(lambda: state() == "err", 20, "Redis did not notice that its disk is full")
+            await scene.lasting(0.5, 1.5)
+            assert state() == "err"
+        finally:
+            limit_files(pid, resource.RLIM_INFINITY)
+        await until(lambda: state() == "ok", 15, "Redis did not notice that its disk has room again")
+    scene.back()
+
+
+for server in ("kafka", "redis", "mongo"):
+    add(f"kill {server}", partial(kill, names=(server,)), server, stops_intake=server in _STOPS_INTAKE)
+for room, replicas in ROOMS.items():
+    add(f"kill {room}", partial(kill, names=replicas), room, stops_intake=room in _STOPS_INTAKE)
+    add(f"stop {room}", partial(stop, names=replicas), room, stops_intake=room in _STOPS_INTAKE)
+for room in ("collector", "tally", "archive"):
+    add(f"freeze {room}", partial(freeze, names=ROOMS[room]), room, stops_intake=room in _STOPS_INTAKE)
+add("rebalance storm", rebalance_storm, "tally", "archive")
+add("full disk kafka", full_disk_of_kafka, "kafka", stops_intake=True)
+add("full disk redis", full_disk_of_redis, "redis")

@@ -1,0 +1,95 @@
+"""`docs/faults.md`, made from the ledger and from words."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Final, NamedTuple
+
+from chaos import ledger
+from chaos.ledger import Line, Struck
+from chaos.scene import UNANSWERED
+from chaos.words import words_of
+
+_HEAD: Final = """\
+# Faults, one by one
+
+What happens to votes when a part breaks, as it was seen by breaking it under load. `make chaos` does that: real
+servers, several hundred voters at once, half of them anonymous, and after every round each vote that anybody was
+told about is looked for, by its id, in the log, the standings and the archive. This page is made from the results,
+[chaos/ledger.jsonl](../chaos/ledger.jsonl), by `PYTHONPATH=tests .venv/bin/python -m chaos --report`.
+
+**{total.rounds} rounds, {total.acknowledged:,} acknowledged votes: {total.lost} lost, {total.repeated} repeated,
+{total.invented} invented.** {undecided:,} votes were undecided for their senders; {found:,} of these are in the
+log, the others are not, and both is right.
+
+In each round one to five faults overlap; each struck while at least {least} votes were unanswered. One machine
+with two cores ran everything, with one broker, a call's deadline of 4 s and sessions of 2 s (by default 10 s and 6
+s), two replicas of tally and archive, one of each other room.
+
+- *lasted*: from the strike until the part was back or the link was mended, its start included.
+- *intake back*: from then to the first receipt of a vote that was sent afterwards.
+- *no receipt*: the longest time without any receipt.
+- *standings*: from the last answer of a round until tally and archive had caught up with the log.
+
+Medians and worst cases in seconds, over rounds with this fault alone; where there was none, over all, in
+parentheses. Under *answers*, what clients were told from the strike to the recovery: 201 is a receipt, 503
+certainly not recorded, 504 and *no answer* undecided, *no connection* certainly not recorded.
+"""
+_COLUMNS: Final = (
+    "fault", "times", "a client sees", "an operator sees", "lasted", "intake back", "no receipt", "standings", "answers"
+)  # fmt: skip
+
+
+class Case(NamedTuple):
+    """A fault and the seconds that standings took after its round."""
+
+    fault: Struck
+    standings: float
+
+
+def write(path: Path, target: Path) -> None:
+    """Writes the page. Raises `OSError`, and `KeyError` for a kind of fault without words."""
+    lines = list(ledger.read(path))
+    target.write_text(page(lines), encoding="utf-8")
+
+
+def page(lines: Sequence[Line]) -> str:
+    """The page's text."""
+    cases: dict[str, list[Case]] = defaultdict(list)
+    for line in lines:
+        for fault in line.faults:
+            cases[fault.kind].append(Case(fault, line.standings))
+    head = _HEAD.format(
+        total=ledger.total(lines), least=UNANSWERED,
+        undecided=sum(line.undecided for line in lines), found=sum(line.undecided_counted for line in lines),
+    )  # fmt: skip
+    rows = [_COLUMNS, ("---",) * len(_COLUMNS), *(_row(kind, cases[kind]) for kind in sorted(cases))]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"{head}\n{table}\n"
+
+
+def _row(kind: str, cases: Sequence[Case]) -> tuple[str, ...]:
+    alone = [case for case in cases if case.fault.alone]
+    chosen, form = (alone, "{}") if alone else (cases, "({})")
+    faults = [case.fault for case in chosen]
+    figures = (
+        (fault.lasted for fault in faults), (fault.recovery for fault in faults),
+        (fault.silence for fault in faults), (case.standings for case in chosen),
+    )  # fmt: skip
+    shown = (form.format(_spread(list(values))) for values in figures)
+    return (kind, str(len(cases)), *words_of(kind), *shown, _answers(faults))
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{median(values):.1f}; {max(values):.1f}"
+
+
+def _answers(faults: Iterable[Struck]) -> str:
+    sums: dict[str, int] = defaultdict(int)
+    for fault in faults:
+        for answer, number in fault.answers.items():
+            sums[answer] += number
+    whole = sum(sums.values())
+    shares = sorted(((number / whole, answer) for answer, number in sums.items()), reverse=True)
+    return ", ".join(f"{answer} {share:.1%}" for share, answer in shares if share >= 0.0005)

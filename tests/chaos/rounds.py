@@ -1,0 +1,183 @@
+"""A round: voters, some faults, healing, and the checker; and the deck that deals the faults."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle
+from time import monotonic
+from typing import Final
+
+from aplauso.domain.vote import Ballot
+from aplauso.flow.traffic import Traffic
+from aplauso.ports.rejected import Place, Rejection
+from aplauso.wiring import distributed
+from chaos import faults_links, faults_log, faults_process, faults_redis  # noqa: F401 - they add their kinds
+from chaos.check import Checked, check
+from chaos.crowd import Crowd
+from chaos.scene import FAULTS, UNANSWERED, Event, Scene
+from chaos.waiting import NotInTimeError, until, until_async
+from chaos.world import World
+
+VOTES: Final = 5_000
+"""Acknowledged votes of a round, at least."""
+LIMIT_SECONDS: Final = 10.0
+"""Intake is back so long after a fault, and standings so long after that."""
+_PATIENCE_SECONDS: Final = 90.0
+_STAGGER_SECONDS: Final = 1.5
+_MOST_FAULTS: Final = 5
+
+
+@dataclass
+class Round:
+    """What a round showed. Times are in seconds.
+
+    Attributes:
+        number: from 1.
+        events: the faults, as they happened.
+        intake: from when everything was whole again to the receipt of a vote that was sent afterwards.
+        standings: from the last answer to when tally and archive had caught up.
+        seconds: all of it.
+        checked: by the checker; None when the round broke before.
+        wrong: what else is not as it should be, in words.
+    """
+
+    number: int
+    events: list[Event] = field(default_factory=list)
+    intake: float = 0.0
+    standings: float = 0.0
+    seconds: float = 0.0
+    checked: Checked | None = None
+    wrong: list[str] = field(default_factory=list)
+
+
+class Deck:
+    """Deals kinds of faults: each kind once before any comes again.
+
+    Args:
+        kinds: all of them.
+        rng: shuffles.
+    """
+
+    def __init__(self, kinds: Sequence[str], rng: random.Random) -> None:
+        self._kinds = sorted(kinds)
+        self._rng = rng
+        self._left: list[str] = []
+
+    def deal(self) -> list[str]:
+        """The faults of the next round: one to five of different kinds."""
+        hand: list[str] = []
+        for _ in range(self._rng.randint(1, _MOST_FAULTS)):
+            if not self._left:
+                self._left = self._rng.sample(self._kinds, len(self._kinds))
+            if self._left[-1] in hand:
+                break
+            hand.append(self._left.pop())
+        return hand
+
+
+class Trial:
+    """Rounds on one system.
+
+    Args:
+        world: the system, running.
+        traffic: votes to send.
+        votes: acknowledged votes of a round, at least.
+    """
+
+    def __init__(self, world: World, traffic: Traffic, votes: int = VOTES) -> None:
+        self.world = world
+        self.planted: set[Place] = set()
+        self._votes = votes
+        self._ballots: Iterator[Ballot] = cycle(traffic.once())
+
+    async def round(self, number: int, kinds: Sequence[str], rng: random.Random) -> Round:
+        """Runs a round. What is wrong with it stands in the result; only what ends the trial is raised."""
+        world, result, started = self.world, Round(number), monotonic()
+        world.refresh()
+        starts = await asyncio.to_thread(world.readers.log.ends)
+        scenes: list[Scene] = []
+        async with Crowd(world.url, world.contest(), self._ballots) as crowd:
+            await until(lambda: crowd.recorded > 0 and crowd.unanswered >= UNANSWERED, 40, "no votes came in")
+            locks = {name: asyncio.Lock() for name in sorted({lock for kind in kinds for lock in FAULTS[kind].locks})}
+            for kind in kinds:
+                event = Event(kind, alone=len(kinds) == 1)
+                scenes.append(Scene(world, crowd, random.Random(rng.random()), event, self.planted))
+                result.events.append(event)
+            done = await asyncio.gather(*(self._fault(scene, locks) for scene in scenes), return_exceptions=True)
+            result.wrong += [f"{e.kind}: {error!r}" for e, error in zip(result.events, done, strict=True) if error]
+            await world.heal()
+            healed = monotonic()
+            result.intake = await crowd.recorded_since(healed, _PATIENCE_SECONDS)
+            with contextlib.suppress(NotInTimeError):
+                await until(lambda: crowd.recorded >= self._votes, 30, "")
+            await crowd.halt()
+            self._observe(crowd, result)
+        crowd.write(world.home / f"journal-{number}.ndjson")
+        ended = monotonic()
+        await until_async(self._caught_up, _PATIENCE_SECONDS, "tally and archive did not catch up")
+        result.standings = monotonic() - ended
+        result.checked = await asyncio.to_thread(check, crowd.journal, starts, world.readers)
+        await self._judge(result, scenes)
+        result.seconds = monotonic() - started
+        return result
+
+    async def _fault(self, scene: Scene, locks: Mapping[str, asyncio.Lock]) -> None:
+        fault, event = FAULTS[scene.event.kind], scene.event
+        if not event.alone:
+            await asyncio.sleep(scene.rng.uniform(0, _STAGGER_SECONDS))
+        async with contextlib.AsyncExitStack() as stack:
+            for name in sorted(fault.locks):  # in one order everywhere, so that none waits for the other for ever
+                await stack.enter_async_context(locks[name])
+            await fault.run(scene)
+        assert event.unanswered >= UNANSWERED
+        event.recovery = await scene.crowd.recorded_since(event.back, _PATIENCE_SECONDS)
+
+    def _observe(self, crowd: Crowd, result: Round) -> None:
+        """What clients saw of each fault."""
+        for event in result.events:
+            if not event.back:
+                continue
+            end = event.back + event.recovery
+            event.answers = crowd.answers(event.struck, end)
+            event.recorded_during = crowd.answers(event.struck, event.back)["201"]
+            event.silence = crowd.longest_silence(event.struck, end)
+            needless = event.alone and not FAULTS[event.kind].stops_intake
+            if needless and not event.recorded_during and event.back - event.struck > 0.5:
+                result.wrong.append(f"{event.kind}: intake stood still, although it does not need that part")
+            if event.alone and event.recovery > LIMIT_SECONDS:
+                result.wrong.append(f"{event.kind}: votes were acknowledged again only after {event.recovery:.1f} s")
+
+    async def _caught_up(self) -> bool:
+        return await asyncio.to_thread(self._is_at_rest)
+
+    def _is_at_rest(self) -> bool:
+        readers = self.world.readers
+        ends = readers.log.ends()
+        return all(
+            (found[p].offset if p in found else 0) >= end
+            for found in (readers.standings.partitions(), readers.archive.partitions())
+            for p, end in ends.items()
+        )
+
+    async def _judge(self, result: Round, scenes: Sequence[Scene]) -> None:
+        assert result.checked is not None
+        result.wrong += result.checked.differences
+        for name, seconds in (("intake", result.intake), ("standings", result.standings)):
+            if seconds > LIMIT_SECONDS:
+                result.wrong.append(f"{name} took {seconds:.1f} s to recover")
+        rejected = {r.place for r in await asyncio.to_thread(self._rejected)}
+        if rejected != self.planted:
+            result.wrong.append(f"rejected are {len(rejected)} records, planted were {len(self.planted)}")
+        for scene in scenes:
+            for contest, closes in scene.late:
+                if (stamp := result.checked.stamps.get(contest)) is not None and stamp >= closes:
+                    result.wrong.append(f"{contest} counts a vote stamped {stamp}, and closed at {closes}")
+
+    def _rejected(self) -> list[Rejection]:
+        log = distributed.rejected(self.world.settings)
+        try:
+            return list(log.open())
+        finally:
+            log.close()

@@ -1,0 +1,115 @@
+"""The pure parts of the trial: the deck, the ledger, the page, the round's view of the log."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from aplauso.ports.log import LogReader, Record
+from chaos import ledger, report
+from chaos.check import Since
+from chaos.ledger import Line, Struck
+from chaos.rounds import Deck
+from chaos.scene import FAULTS
+from chaos.waiting import NotInTimeError, until
+from chaos.words import words_of
+
+
+def _line(seed: int = 1, faults: Sequence[Struck] = (), **sums: int) -> Line:
+    counts = dict.fromkeys(("acknowledged", "undecided", "refused", "undecided_counted", "copies"), 0)
+    counts |= {"lost": 0, "repeated": 0, "invented": 0, **sums}
+    return Line(seed=seed, round=1, faults=list(faults), intake=0.1, standings=0.5, seconds=8.0, wrong=[], **counts)
+
+
+def _struck(kind: str, alone: bool, recovery: float, **answers: int) -> Struck:
+    return Struck(kind, alone, 200, 1.0, recovery, 1.5, 10, answers)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_kind_occurs_ten_times_in_200_rounds(seed: int) -> None:
+    """Whatever the seed, 200 rounds hold each kind of fault at least ten times, and none twice in a round."""
+    deck = Deck(list(FAULTS), random.Random(seed))
+    rounds = [deck.deal() for _ in range(200)]
+    times = Counter(kind for kinds in rounds for kind in kinds)
+    assert min(times[kind] for kind in FAULTS) >= 10
+    assert all(0 < len(set(kinds)) == len(kinds) for kinds in rounds)
+
+
+def test_a_seed_gives_the_same_rounds() -> None:
+    """The same seed deals the same faults, another one others."""
+    first, again, other = (Deck(list(FAULTS), random.Random(seed)) for seed in (7, 7, 8))
+    rounds = [first.deal() for _ in range(30)]
+    assert rounds == [again.deal() for _ in range(30)]
+    assert rounds != [other.deal() for _ in range(30)]
+
+
+def test_every_kind_has_words() -> None:
+    """The page says of every kind what a client and an operator see."""
+    for kind in FAULTS:
+        assert all(words_of(kind))
+
+
+def test_the_ledger_adds_up(tmp_path: Path) -> None:
+    """Lines are kept over runs, and totals are those of all of them."""
+    path = tmp_path / "chaos" / "ledger.jsonl"
+    ledger.append(path, _line(acknowledged=5000))
+    ledger.append(path, _line(2, [_struck("kill tally", True, 0.2)], acknowledged=6000, lost=1))
+    sums = ledger.total(ledger.read(path))
+    assert str(sums) == "rounds=2 acknowledged=11000 lost=1 repeated=0 invented=0"
+    assert not sums.ok
+    assert ledger.kinds(ledger.read(path)) == {"kill tally": 1}
+
+
+@pytest.mark.parametrize("fault", ["lost", "repeated", "invented"])
+def test_a_total_with_a_fault_is_not_ok(fault: str) -> None:
+    """One lost, repeated or invented vote among all rounds is enough."""
+    assert ledger.total([_line(), _line()]).ok
+    assert not ledger.total([_line(), msgspec.structs.replace(_line(), **{fault: 1})]).ok
+
+
+def test_the_page_prefers_faults_that_were_alone() -> None:
+    """Figures of a fault come from the rounds in which it was alone, when there are some."""
+    lines = [
+        _line(1, [_struck("kill tally", True, 0.2, **{"201": 90, "503": 10})], acknowledged=100),
+        _line(1, [_struck("kill tally", False, 9.9), _struck("kill kafka", False, 3.3)], acknowledged=100),
+    ]
+    text = report.page(lines)
+    tally, kafka = (
+        next(row for row in text.splitlines() if row.startswith(f"| kill {name} ")) for name in ("tally", "kafka")
+    )
+    assert "| 2 |" in tally
+    assert "| 0.2; 0.2 |" in tally
+    assert "201 90.0%, 503 10.0%" in tally
+    assert "| (3.3; 3.3) |" in kafka
+    assert "2 rounds, 200 acknowledged votes: 0 lost" in text
+
+
+class _Log:
+    """Remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int, int]] = []
+
+    def read(self, partition: int, start: int, stop: int) -> Iterable[Sequence[Record]]:
+        self.asked.append((partition, start, stop))
+        return ()
+
+
+def test_a_round_is_read_from_its_beginning() -> None:
+    """The log is read from where the round began, and not at all where nothing came."""
+    log = _Log()
+    since = Since(_as_reader(log), {0: 100, 1: 50})
+    assert list(since.read(0, 0, 150)) == list(since.read(1, 0, 50)) == []
+    assert log.asked == [(0, 100, 150)]
+
+
+def _as_reader(log: _Log) -> LogReader:
+    return log  # type: ignore[return-value]
+
+
+async def test_waiting_ends() -> None:
+    """What does not come in time is told."""
+    with pytest.raises(NotInTimeError, match="never"):
+        await until(lambda: False, 0.05, "never")
