@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aplauso.stack.process import free_port
 from bench.harness import Row, Samples, at_least, at_most, memory_mb, process, share_of
 from bench.wrk import wrk
 
-PORT, BARE, NGINX = 18080, 8099, 8098
+PORT, BARE, NGINX = free_port(), free_port(), 8098  # nginx has its port in its file
 URL = f"http://127.0.0.1:{PORT}"
 
 
