@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 CLIENT_LOG: Final = logging.getLogger("aplauso.kafka")
+_SILENCE_MS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,10 @@ class KafkaSettings:
             "socket.keepalive.enable": True,
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 500,
+            # A connection whose other end is gone without a word is given up after so long, not after a minute.
+            "socket.timeout.ms": _SILENCE_MS,
+            "api.version.request.timeout.ms": _SILENCE_MS,
+            "socket.connection.setup.timeout.ms": _SILENCE_MS,
             "logger": CLIENT_LOG,
             **self.security,
             **{name.replace("_", "."): value for name, value in properties.items()},
