@@ -55,6 +55,7 @@ def line_of(seed: int, result: Round) -> Line:
             e.recorded_during, dict(sorted(e.answers.items())),
         )
         for e in result.events
+        if e.back  # one that could not be shown to have happened is among what is wrong, and not counted
     ]  # fmt: skip
     return Line(
         seed, result.number, faults, v.acknowledged, v.undecided, v.refused, v.undecided_counted.count, v.copies,
