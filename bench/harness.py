@@ -72,6 +72,11 @@ def share_of(name: str, ours: Samples, limit: Samples, unit: str, share: float, 
     return Row(name, ours.median, unit, must, limit.median, ratio, ratio >= share, ours.spread, note)
 
 
+def figure(name: str, value: float, unit: str, note: str = "") -> Row:
+    """A figure that has to reach nothing: the capacity model is made of these."""
+    return Row(name, value, unit, "-", spread=(value, value), note=note)
+
+
 def busy() -> float:
     """Share of the processors that others used in the last moment: what we could not have had."""
     before = _cpu()

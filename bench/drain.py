@@ -1,0 +1,136 @@
+"""Backlogs: how fast the tally, the archive and the recount go through the log."""
+
+import time
+from collections.abc import Iterator
+
+from aplauso.flow.recount import recount
+from aplauso.ports.archive import ArchivedVote
+from aplauso.wiring.distributed import readers
+from bench.harness import Row, Samples, at_least, at_most, cpu_seconds, figure, share_of
+from bench.records import backlog
+from bench.world import World, limit, rate_until, wait_until, world
+
+BATCH = 5_000
+"""Documents of an insert_many beside the archive's: as many as the archive sends."""
+
+
+def tally_rows(repeats: int, votes: int) -> Iterator[Row]:
+    """The tally and the recount's fold over one backlog, and what remembering ids costs."""
+    with world() as servers:
+        backlog(servers, "votes", votes)
+        yield figure("Kafka, bytes a vote", kafka_bytes(servers, "votes") / votes, "bytes", "in large batches, lz4")
+        ours, fold, bare = Samples(), Samples(), Samples()
+        cost = {"tally": Samples(), "redis": Samples()}
+        for _ in range(repeats):
+            bare.values.append(limit("consume", servers.stack.kafka.bootstrap, "votes", votes))
+            servers.forget()
+            ours.values.append(_drain_tally(servers, "votes", votes, cost))
+            fold.values.append(_fold(servers, votes))
+        servers.recount()
+        yield at_least("tally, backlog", ours, "votes/s", 200_000, f"consume and decode {bare.median:,.0f}/s")
+        yield share_of("tally, of consume and decode", ours, bare, "votes/s", 0.0, "for comparison")
+        yield share_of("recount's fold", fold, bare, "votes/s", 0.6)
+        for name, samples in cost.items():
+            yield figure(f"{name}, CPU a vote", samples.median, "us", "from the backlog")
+        yield memory_row(servers, max(votes // 4, 50_000))
+
+
+def _drain_tally(servers: World, topic: str, votes: int, cost: dict[str, Samples]) -> float:
+    redis = servers.pid("redis")
+    before = cpu_seconds(redis)
+    with servers.projection("tally", topic) as pid:
+        started = cpu_seconds(pid)
+        rate = rate_until(servers.counted(topic), votes)
+        cost["tally"].values.append((cpu_seconds(pid) - started) / votes * 1e6)
+    cost["redis"].values.append((cpu_seconds(redis) - before) / votes * 1e6)
+    return rate
+
+
+def _fold(servers: World, votes: int) -> float:
+    """The recount without an archive; the standings are there, and are compared."""
+    opened = readers(servers.settings())
+    try:
+        started = time.perf_counter()
+        report = recount(opened.log, opened.standings, opened.archive)
+        assert report.ok, report
+        assert report.records == votes, report
+        return votes / (time.perf_counter() - started)
+    finally:
+        opened.close()
+
+
+def memory_row(servers: World, votes: int) -> Row:
+    """Bytes of Redis for each id that is remembered for ever: the standings themselves are the same for any number."""
+    costs = Samples()
+    for keyed in (votes, 2 * votes, 4 * votes):
+        topic = f"keyed-{keyed}"
+        backlog(servers, topic, keyed, keyed=1.0, seed=keyed)
+        servers.forget()
+        with servers.stack.redis.client() as client, servers.projection("tally", topic):
+            empty = client.info("memory")["used_memory"]
+            wait_until(servers.counted(topic), keyed, "keyed votes")
+            remembered = sum(int(client.hget(f"aplauso:{{p{at}}}:ids", "k") or 0) for at in range(12))
+            costs.values.append((client.info("memory")["used_memory"] - empty) / remembered)
+        servers.recount(topic)
+    return at_most("Redis, bytes a remembered id", costs, "bytes", 40, "the id itself: 16")
+
+
+def archive_rows(repeats: int, votes: int) -> Iterator[Row]:
+    """The archive over a backlog, and the recount's comparison with it."""
+    with world() as servers:
+        backlog(servers, "votes", votes)
+        uri = servers.stack.mongo.uri
+        ours, bare, compare, read = Samples(), Samples(), Samples(), Samples()
+        cost, server = Samples(), Samples()
+        for _ in range(repeats):
+            bare.values.append(limit("insert", uri, votes, BATCH))
+            servers.forget()
+            mongo = servers.pid("mongo")
+            before = cpu_seconds(mongo)
+            with servers.projection("archive", "votes") as pid:
+                started = cpu_seconds(pid)
+                ours.values.append(rate_until(servers.archived(), votes))
+                cost.values.append((cpu_seconds(pid) - started) / votes * 1e6)
+            server.values.append((cpu_seconds(mongo) - before) / votes * 1e6)
+            read.values.append(limit("read", uri))
+            compare.values.append(_compare(servers))
+        disk = sum(path.stat().st_size for path in (servers.stack.data / "mongo").rglob("*") if path.is_file())
+        yield share_of("archive, backlog", ours, bare, "votes/s", 0.8, "limit: bare insert_many")
+        yield share_of("recount, archive compared", compare, read, "votes/s", 0.8, "limit: reading the collection")
+        yield figure("archive, CPU a vote", cost.median, "us", "from the backlog")
+        yield figure("mongo, CPU a vote", server.median, "us", "from the backlog")
+        yield figure("MongoDB, bytes a vote", disk / votes, "bytes", "of this server, its journal included")
+
+
+class _Timed:
+    """An archive's reader that notes how long its scan, and what is done with what it finds, takes."""
+
+    def __init__(self, archive: object) -> None:
+        self._archive = archive
+        self.seconds = 0.0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._archive, name)
+
+    def scan(self, stops: dict[int, int]) -> Iterator[list[ArchivedVote]]:
+        started = time.perf_counter()
+        yield from self._archive.scan(stops)  # type: ignore[attr-defined]
+        self.seconds = time.perf_counter() - started
+
+
+def _compare(servers: World) -> float:
+    opened = readers(servers.settings())
+    timed = _Timed(opened.archive)
+    try:
+        report = recount(opened.log, opened.standings, timed)  # type: ignore[arg-type]
+        assert report.ok, report
+        assert report.archived, report
+        return report.archived / timed.seconds
+    finally:
+        opened.close()
+
+
+def kafka_bytes(servers: World, topic: str) -> int:
+    """Bytes of a topic's segments on the broker's disk."""
+    logs = servers.stack.data / "kafka" / "log"
+    return sum(path.stat().st_size for path in logs.glob(f"{topic}-*/*.log"))
