@@ -159,12 +159,12 @@ class World(Client):
             self.rooms[name].stop()
         self.start_rooms(*names)
 
-    def aplauso(self, *arguments: str | Path, seconds: float = 120.0, **environment: str) -> Ended:
+    def aplauso(self, *arguments: str | Path, **environment: str) -> Ended:
         """A command with this stack's settings."""
         given = {**os.environ, **self.stack.environment, **{f"APLAUSO_{n}": v for n, v in environment.items()}}
         done = subprocess.run(
             [sys.executable, "-m", "aplauso", *map(str, arguments)], env={**given, "COLUMNS": "300"},
-            check=False, capture_output=True, timeout=seconds, stdin=subprocess.DEVNULL, cwd=self.home,
+            check=False, capture_output=True, timeout=120, stdin=subprocess.DEVNULL, cwd=self.home,
         )  # fmt: skip
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 

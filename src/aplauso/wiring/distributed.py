@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from aplauso.adapters.grpc import doctor as grpc_doctor
 from aplauso.adapters.grpc.intake import GrpcIntake
 from aplauso.adapters.grpc.server import CollectorServer
 from aplauso.adapters.grpc.tls import ClientTls, ServerTls
@@ -76,15 +77,27 @@ def _text(path: Path | None) -> str:
     return "" if path is None else str(path)
 
 
+def _collectors(settings: Settings) -> list[str]:
+    return [address.strip() for address in settings.collectors.split(",") if address.strip()]
+
+
+def _client_tls(settings: Settings) -> ClientTls | None:
+    """The gateway's side of gRPC's TLS; None for plain connections."""
+    if not (settings.grpc_ca or settings.grpc_certificate):
+        return None
+    return ClientTls(settings.grpc_ca, settings.grpc_certificate, settings.grpc_key, settings.grpc_server_name)
+
+
 class GatewayParts:
     """The gateway's parts. Made on the event loop that uses them."""
 
     def __init__(self, settings: Settings, contests: Mapping[str, Contest]) -> None:
-        addresses = [address.strip() for address in settings.collectors.split(",") if address.strip()]
-        tls = None
-        if settings.grpc_ca or settings.grpc_certificate:
-            tls = ClientTls(settings.grpc_ca, settings.grpc_certificate, settings.grpc_key, settings.grpc_server_name)
-        self.intake = GrpcIntake(addresses, token=settings.gateway_token, tls=tls, deadline=settings.call_seconds)
+        self.intake = GrpcIntake(
+            _collectors(settings),
+            token=settings.gateway_token,
+            tls=_client_tls(settings),
+            deadline=settings.call_seconds,
+        )
         self.caster = Caster(contests, Batcher(self.intake, limits(settings)), SystemClock(), new_id)
 
 
@@ -192,6 +205,7 @@ def checks(settings: Settings) -> dict[str, Callable[[], str]]:
     return {
         "contests": lambda: ", ".join(load_contests(settings.contests)),
         "kafka": lambda: _kafka_state(settings),
+        "collectors": lambda: _collectors_state(settings),
         "redis": lambda: _state(redis_doctor.problems(redis_settings(settings)), "reached, nothing wrong"),
         "mongo": lambda: _mongo_state(settings),
         "projections": lambda: _lag_state(settings),
@@ -210,6 +224,12 @@ def _kafka_state(settings: Settings) -> str:
     findings = topics.examine()
     remarks = "".join(f"; note: {remark}" for remark in findings.remarks)
     return _state(findings.problems, f"topic {settings.kafka_topic} {topic.id}, {topic.partitions} partitions{remarks}")
+
+
+def _collectors_state(settings: Settings) -> str:
+    addresses = _collectors(settings)
+    found = grpc_doctor.problems(addresses, settings.gateway_token, _client_tls(settings))
+    return _state(found, f"{', '.join(addresses)} reached")
 
 
 def _mongo_state(settings: Settings) -> str:

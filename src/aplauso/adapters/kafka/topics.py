@@ -23,6 +23,7 @@ _REPLICATED: Final = {"min.insync.replicas": "2", "unclean.leader.election.enabl
 _SAFE_BROKERS: Final = 3
 _FIRST: Final[Any] = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LAST: Final[Any] = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_DENIED: Final = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 _HALF: Final = (1 << 64) - 1
 
 
@@ -65,8 +66,23 @@ class Topics:
     def __init__(self, settings: KafkaSettings, timeout: float = 3.0) -> None:
         self._settings = settings
         self._timeout = timeout
-        self._admin = AdminClient(settings.admin())
+        self._heard = ""
+        self._admin = self._make()
         self._warm = False
+
+    def _make(self) -> AdminClient:
+        properties: dict[str, Any] = {**self._settings.admin(), "error_cb": self._hear}
+        return AdminClient(properties)
+
+    def _why(self) -> str:
+        self._admin.poll(0)  # the driver tells errors of connections only when it is asked
+        heard, self._heard = self._heard, ""
+        return heard
+
+    def _hear(self, error: KafkaError) -> None:
+        """Keeps why no connection comes about: a question that waits for one would only say that it took too long."""
+        if error.code() in _DENIED:
+            self._heard = f": {error.str().split(' (after ')[0]}"  # the same text each time
 
     def describe(self, name: str = "") -> Topic:
         """A topic, the votes' when no name is given.
@@ -146,7 +162,7 @@ class Topics:
         try:
             return len(self._admin.list_topics(timeout=self._timeout).brokers)
         except KafkaException as error:
-            raise Unavailable(f"Kafka: {error.args[0]}") from error
+            raise Unavailable(f"Kafka: {error.args[0]}{self._why()}") from error
 
     def examine(self) -> Findings:
         """Holds both topics against what the votes' safety needs. Raises `Unavailable` when no broker answers."""
@@ -191,7 +207,7 @@ class Topics:
             return self._ask_offsets(name or self._settings.topic, partitions, which)
         except Unavailable:
             # The driver remembers the leaders that it has once learned, and would ask the former ones for ever.
-            self._admin = AdminClient(self._settings.admin())
+            self._admin = self._make()
             self._warm = False
             raise
 
@@ -219,9 +235,9 @@ class Topics:
                 return None
             if cause.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise Unavailable(f"{what}: Kafka does not have it") from error
-            raise Unavailable(f"{what}: {cause}") from error
+            raise Unavailable(f"{what}: {cause}{self._why()}") from error
         except TimeoutError as error:
-            raise Unavailable(f"{what}: no broker answered in {self._timeout} s") from error
+            raise Unavailable(f"{what}: no broker answered in {self._timeout} s{self._why()}") from error
 
 
 def _faults(topic: Topic, config: Mapping[str, str], brokers: int, size: int) -> list[str]:

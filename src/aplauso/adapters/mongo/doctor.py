@@ -1,6 +1,7 @@
 """What is wrong with the archive's MongoDB, in words."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -10,6 +11,9 @@ from pymongo.errors import OperationFailure, PyMongoError
 from aplauso.adapters.mongo.client import Document, explain
 
 _PLACE: Final = {"topic": str, "offset": int, "epoch": int}
+
+MAX_SKEW: Final = 5.0
+"""Seconds that a server's clock may differ from ours before it is worth naming."""
 
 
 def problems(database: Database[Document], index: tuple[tuple[str, int], ...]) -> list[str]:
@@ -26,7 +30,14 @@ def problems(database: Database[Document], index: tuple[tuple[str, int], ...]) -
 
 
 def _all(database: Database[Document], index: tuple[tuple[str, int], ...]) -> Iterator[str]:
-    if not database.command("hello").get("isWritablePrimary"):
+    before = time.time()
+    hello: Document = database.command("hello", codec_options=database.codec_options)
+    after = time.time()
+    # The database decodes dates as milliseconds since the epoch.
+    skew = int(hello["localTime"]) / 1000 - (before + after) / 2 if "localTime" in hello else 0.0
+    if abs(skew) > MAX_SKEW + (after - before):
+        yield f"the server's clock is {skew:+.0f} s from this machine's"
+    if not hello.get("isWritablePrimary"):
         yield "the server that answers takes no writes: it is not a primary"
     options = {info["name"]: info.get("options", {}) for info in database.list_collections()}
     for name in ("votes", "positions"):

@@ -1,5 +1,6 @@
 """What is wrong with a Redis that is to hold standings."""
 
+import time
 from typing import Any, Final
 
 import redis
@@ -9,6 +10,9 @@ from aplauso.domain.errors import Misconfigured
 
 OLDEST: Final = (6, 2)
 """The oldest version of Redis that the scripts are held against."""
+
+MAX_SKEW: Final = 5.0
+"""Seconds that a server's clock may differ from ours before it is worth naming."""
 
 
 def problems(settings: RedisSettings) -> list[str]:
@@ -35,7 +39,9 @@ def _nodes(connection: Connection) -> list[tuple[str, Any]]:
 
 
 def _of_node(name: str, node: Any) -> list[str]:
-    return [f"{name} {problem}" for check in (_version, _role, _memory, _persistence) for problem in check(node)]
+    return [
+        f"{name} {problem}" for check in (_version, _role, _memory, _persistence, _clock) for problem in check(node)
+    ]
 
 
 def _version(node: Any) -> list[str]:
@@ -45,6 +51,14 @@ def _version(node: Any) -> list[str]:
     numbers = tuple(int(part) for part in version.split(".")[:2])
     oldest = ".".join(map(str, OLDEST))
     return [f"is of version {version}; {oldest} is the oldest that will do"] if numbers < OLDEST else []
+
+
+def _clock(node: Any) -> list[str]:
+    before = time.time()
+    seconds, micros = node.time()
+    after = time.time()
+    skew = seconds + micros / 1e6 - (before + after) / 2
+    return [f"has a clock {skew:+.0f} s from this machine's"] if abs(skew) > MAX_SKEW + (after - before) else []
 
 
 def _role(node: Any) -> list[str]:
