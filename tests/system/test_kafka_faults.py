@@ -246,12 +246,13 @@ async def test_a_broker_that_speaks_tls_only(tmp_path: Path) -> None:
     broker.stop()
 
 
-def test_jars_that_cannot_be_fetched_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jars_that_cannot_be_fetched_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Kafka's jars and without a way to get them, the message names them and the reason."""
 
     def build(endpoint: str) -> None:
         raise OSError("no route to host")
 
     monkeypatch.setattr(jgo, "build", build)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(Unavailable, match=r"kafka_2\.13.*no route to host"):
         class_path()

@@ -4,14 +4,17 @@ For development and tests: one broker does not survive a lost disk.
 """
 
 import base64
+import fcntl
 import logging
 import os
 import random
 import shutil
 import socket
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -53,23 +56,57 @@ def java() -> Path:
 
 
 def class_path() -> str:
-    """Kafka's class path; its jars are fetched the first time and cached by jgo.
+    """Kafka's class path; its jars are fetched the first time, and kept.
 
     Raises:
         Unavailable: they are not there and could not be fetched.
     """
+    jars = _jar_directory()
+    if not jars.is_dir():
+        _fetch(jars)
+    return os.pathsep.join(str(jar) for jar in sorted(jars.iterdir()))
+
+
+def _jar_directory() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "aplauso" / f"kafka-{sha256(' '.join(JARS).encode()).hexdigest()[:12]}"
+
+
+def _fetch(directory: Path) -> None:
+    """Fetches the jars into a directory of our own, in the order of the class path, all at once or not at all.
+
+    They are not used where jgo keeps them: it lays the second's out anew each time that it is asked, and a broker
+    that starts at that moment, or has not loaded all of its classes yet, would not find them.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with (directory.parent / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if directory.is_dir():
+            return
+        found = _resolve()
+        with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
+            ready = Path(scratch) / "jars"
+            ready.mkdir()
+            for number, jar in enumerate(found):
+                shutil.copyfile(jar, ready / f"{number:03}-{jar.name}")
+            ready.rename(directory)
+
+
+def _resolve() -> list[Path]:
+    """The jars as jgo finds or fetches them. Raises `Unavailable`."""
     try:
         import jgo  # noqa: PLC0415 - an optional package
     except ImportError:
         raise Unavailable("Kafka's jars are fetched by the package jgo: install aplauso[stack]") from None
-    logging.getLogger("jgo").setLevel(logging.ERROR)  # it warns of how it classifies jars, which is no concern here
+    # It warns of how it classifies jars, which is no concern here.
+    logging.getLogger("jgo").setLevel(logging.ERROR)
     try:
-        found = {jar.name: jar for endpoint in JARS for jar in jgo.build(endpoint).all_jars}
+        found = {jar.name: Path(jar) for endpoint in JARS for jar in jgo.build(endpoint).all_jars}
     except Exception as error:  # whatever jgo and its HTTP client raise
         raise Unavailable(f"Kafka's jars ({JARS[0]}) could not be fetched: {error}") from error
     if not found:
         raise Unavailable(f"Kafka's jars ({JARS[0]}) were not found")
-    return os.pathsep.join(str(jar) for jar in found.values())
+    return list(found.values())
 
 
 def free_low_port() -> int:
