@@ -36,7 +36,7 @@ _LATE: Final = Ballot("La Hora", "Tarde", 2002, 3)
 async def plant_garbage(scene: Scene) -> None:
     """Records that nobody of ours would write, straight into the topic: each is rejected once, and nothing else is."""
     settings = KafkaSettings(scene.world.stack.kafka.bootstrap)
-    topic = await asyncio.to_thread(scene.world.readers.log.topic)
+    topic = await scene.topic()
     records = [_garbage(scene, at) for at in range(24)]
     producer = Producer(settings.admin() | {"enable.idempotence": True, "acks": "all"})
     places: list[Place] = []

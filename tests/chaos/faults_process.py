@@ -10,6 +10,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
+from pymongo import MongoClient, WriteConcern
+from pymongo.errors import PyMongoError
+
 from aplauso.stack.process import Process
 from chaos.scene import Scene, add
 from chaos.waiting import until, until_async
@@ -151,6 +154,31 @@ async def full_disk_of_redis(scene: Scene) -> None:
     scene.back()
 
 
+async def full_disk_of_mongo(scene: Scene) -> None:
+    """The storage engine panics when its disk is full. MongoDB then ends; the trial's server stays, and is ended."""
+    world = scene.world
+    part = world.parts["mongo"]
+    pid = part.pid
+    client: MongoClient[dict[str, object]] = MongoClient(world.stack.mongo.uri, socketTimeoutMS=2000)
+    with world.held("mongo"), client:
+        notes = client["trial"].get_collection("notes", write_concern=WriteConcern(j=True))
+        await asyncio.to_thread(notes.insert_one, {})
+
+        def refuses() -> bool:
+            try:
+                notes.insert_one({})
+            except PyMongoError:
+                return True
+            return False
+
+        await scene.strike(lambda: limit_files(pid, _FILE_LIMIT))
+        await until(refuses, 20, "MongoDB did not notice that its disk is full")
+        await scene.lasting(0.5, 1.5)
+        await asyncio.to_thread(part.kill)
+    await world.ready("mongo")
+    scene.back()
+
+
 for server in ("kafka", "redis", "mongo"):
     add(f"kill {server}", partial(kill, names=(server,)), server, stops_intake=server in _STOPS_INTAKE)
 for room, replicas in ROOMS.items():
@@ -161,3 +189,4 @@ for room in ("collector", "tally", "archive"):
 add("rebalance storm", rebalance_storm, "tally", "archive")
 add("full disk kafka", full_disk_of_kafka, "kafka", stops_intake=True)
 add("full disk redis", full_disk_of_redis, "redis")
+add("full disk mongo", full_disk_of_mongo, "mongo")

@@ -5,13 +5,15 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
+from aplauso.domain.errors import Unavailable
 from aplauso.ports.rejected import Place
 from chaos.crowd import Crowd
 from chaos.waiting import until
 from chaos.world import World
 
+T = TypeVar("T")
 UNANSWERED: Final = 100
 """Votes that must be unanswered when a fault strikes."""
 _STRIKE_SECONDS: Final = 40.0
@@ -87,12 +89,28 @@ class Scene:
         """Where the tally or the archive stands, by partition."""
         readers = self.world.readers
         reader = readers.standings if name == "tally" else readers.archive
-        found = await asyncio.to_thread(reader.partitions)
+        found = await _asked(reader.partitions)
         return {partition: position.offset for partition, position in found.items()}
 
     async def ends(self) -> Mapping[int, int]:
         """The log's ends."""
-        return await asyncio.to_thread(self.world.readers.log.ends)
+        return await _asked(self.world.readers.log.ends)
+
+    async def topic(self) -> str:
+        """The log's id."""
+        return await _asked(self.world.readers.log.topic)
+
+
+async def _asked(question: Callable[[], T]) -> T:
+    """Asks a server, again while it is away: another fault may have struck it."""
+    end = monotonic() + _STRIKE_SECONDS
+    while True:
+        try:
+            return await asyncio.to_thread(question)
+        except Unavailable:
+            if monotonic() > end:
+                raise
+            await asyncio.sleep(0.1)
 
 
 Strike = Callable[[Scene], Awaitable[None]]

@@ -63,6 +63,10 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
         "Kafka ends and says that all its log directories failed; it is started again and needs room",
     ),
     "full disk redis": (_STANDINGS, "Redis answers MISCONF, tally: `waiting`; it goes on once there is room"),
+    "full disk mongo": (
+        _RECORDS,
+        "MongoDB's storage engine panics and the server ends; archive: `waiting`; it goes on once there is room",
+    ),
     "redis wiped": (
         f"{_NOTHING}; standings begin again at nothing and fill up",
         "the position is gone with the counts: `position moved`, and a rebuild from the log's beginning, by itself",
