@@ -15,7 +15,7 @@ from embedded import wait_until
 from stack_world import Client, Voters, World, world
 
 __all__ = ["world"]
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 def key() -> dict[str, str]:

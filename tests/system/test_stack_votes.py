@@ -19,7 +19,7 @@ from embedded import wait_until
 from stack_world import DEFAULT, PARTITIONS, Client, World, world
 
 __all__ = ["world"]
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 def make_vote(contest: str, **fields: Any) -> Vote:
