@@ -26,14 +26,14 @@ REASONS: Final = (
 )
 MAX_BYTES: Final = 8192
 """A record's value at most; four texts of 200 characters of up to 4 bytes, folded, stay far below."""
-_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[78][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-_MAX_STAMP: Final = 253_402_300_800_000  # the first moment of the year 10000: datetime ends there
-_SEED: Final = 0x9747B28C  # of Kafka's murmur2, org.apache.kafka.common.utils.Utils
+UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[78][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+MAX_STAMP: Final = 253_402_300_800_000  # the first moment of the year 10000: datetime ends there
+SEED: Final = 0x9747B28C  # of Kafka's murmur2, org.apache.kafka.common.utils.Utils
 
 
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition of a record: murmur2(key), its sign bit dropped, modulo the count, as Kafka's own partitioner."""
-    return int((murmurhash2(key, _SEED) & 0x7FFFFFFF) % partitions) if partitions > 1 else 0
+    return int((murmurhash2(key, SEED) & 0x7FFFFFFF) % partitions) if partitions > 1 else 0
 
 
 def is_anonymous(vote_id: str) -> bool:
@@ -94,7 +94,7 @@ def check(vote: Vote) -> None:
     Raises:
         BadRecord: it breaks one.
     """
-    if not _UUID.fullmatch(vote.id):
+    if not UUID.fullmatch(vote.id):
         raise BadRecord("bad-id", "the id is not a UUID of version 7 or 8")
     if not ID.fullmatch(vote.contest):
         raise BadRecord("bad-contest", "the contest's id is not well formed")
@@ -105,6 +105,6 @@ def check(vote: Vote) -> None:
     for text in (vote.band, vote.record):
         if not len(text) <= 3 * MAX_NAME:
             raise BadRecord("bad-text", "a folded name or album is too long")
-    in_range = YEARS[0] <= vote.year <= YEARS[1] and 0 <= vote.rank <= MAX_RANK and 0 <= vote.cast_at < _MAX_STAMP
+    in_range = YEARS[0] <= vote.year <= YEARS[1] and 0 <= vote.rank <= MAX_RANK and 0 <= vote.cast_at < MAX_STAMP
     if not in_range:
         raise BadRecord("bad-number", "the year, the rank or the stamp is out of range")

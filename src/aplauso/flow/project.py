@@ -6,12 +6,15 @@ one: ask the store where it stands, go back there, and read again.
 
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
+from aplauso.domain.batch import decode_batch
 from aplauso.domain.errors import BadRecord, Fatal, PositionMoved, Unavailable
 from aplauso.domain.position import Position
-from aplauso.domain.record import decode
+from aplauso.flow.worker import Inline
 from aplauso.ports.log import Record, VoteSource
 from aplauso.ports.projection import Applied, LoggedVote, ProjectionStore
 from aplauso.ports.rejected import Place, RejectedSink, Rejection
@@ -20,6 +23,8 @@ POLL: Final = 0.5
 """Seconds that a poll waits for a record: how long a stop takes at most when nothing comes."""
 BATCH: Final = 5_000
 """Records applied together, at most: a store's step stays a matter of milliseconds."""
+ROUND: Final = 4
+"""Batches read together, at most, beside a worker: they share one look at the log's identity."""
 BACKOFF: Final = (0.05, 2.0)
 """Seconds between tries while a server is away: the first, doubled up to the last."""
 
@@ -60,8 +65,20 @@ class RejectionLimit(NamedTuple):
     window: int = 1_000
 
 
+class _Flight(NamedTuple):
+    """A batch that the store is at work on."""
+
+    partition: int
+    following: Position
+    votes: list[LoggedVote]
+    result: "Future[Applied]"
+
+
 class Projection:
     """One replica of a projection.
+
+    One batch at a time is with the store; where the store has a thread of its own (`worker`), the next one is read
+    and decoded meanwhile. A batch follows one of its partition only once that one's fate is known.
 
     Args:
         source: the log.
@@ -70,6 +87,7 @@ class Projection:
         sink: keeps rejected records; None for projections other than the tally, which only pass them over.
         limit: stops the projection when too many records are rejected.
         batch: records that are applied together, at most.
+        worker: runs the store's calls, one after the other.
     """
 
     def __init__(
@@ -80,6 +98,7 @@ class Projection:
         sink: RejectedSink | None = None,
         limit: RejectionLimit | None = None,
         batch: int = BATCH,
+        worker: Inline | None = None,
     ) -> None:
         self._source = source
         self._store = store
@@ -90,6 +109,10 @@ class Projection:
         self._at: dict[int, Position | None] = {}
         self._recent: deque[bool] = deque(maxlen=self._limit.window)
         self._lost = False
+        self._worker = worker or Inline()
+        self._most = batch if worker is None else batch * ROUND
+        self._beside = worker is not None
+        self._flight: _Flight | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Projects until `stop` is set.
@@ -97,7 +120,7 @@ class Projection:
         Raises:
             Fatal: going on would give wrong numbers.
         """
-        wait, started = BACKOFF[0], False
+        pause, started = BACKOFF[0], False
         while not stop.is_set():
             try:
                 if not started:
@@ -105,12 +128,12 @@ class Projection:
                     started = True
                 self.step(POLL)
                 self._watch.working()
-                wait = BACKOFF[0]
+                pause = BACKOFF[0]
             except Unavailable as error:
                 self._lost = True
-                self._watch.waiting(error, wait)
-                stop.wait(wait)
-                wait = min(wait * 2, BACKOFF[1])
+                self._watch.waiting(error, pause)
+                stop.wait(pause)
+                pause = min(pause * 2, BACKOFF[1])
 
     def step(self, timeout: float) -> int:
         """One round: reads what there is, applies it, and returns the number of records read.
@@ -119,26 +142,32 @@ class Projection:
             Unavailable: a server is away; the next round starts where the store then stands.
             Fatal: as `run`.
         """
+        try:
+            return self._round(timeout)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _round(self, timeout: float) -> int:
         if self._lost:
             self._go_back()
-        records = self._source.poll(timeout, self._batch)
-        parts: dict[int, list[Record]] = {}
-        for record in records:
-            parts.setdefault(record.partition, []).append(record)
-        self._lost = bool(parts)  # until all are applied: an error leaves every position in doubt
-        for partition, part in parts.items():
-            self._project(partition, part)
-        self._lost = False
+        records = self._source.poll(timeout, self._most)
+        moved: set[int] = set()  # what of these partitions is in hand was read from the wrong place
+        for part in _parts(records, self._batch):
+            self._project(part, moved)
+        # Nothing may come for a while: nobody waits for it with a batch unsettled.
+        if len(records) < self._most or not self._beside:
+            self._settle(moved)
         return len(records)
 
     def _positions(self, partitions: Sequence[int]) -> Mapping[int, Position | None]:
-        stored = self._store.positions(partitions)
+        stored = self._worker.submit(lambda: self._store.positions(partitions)).result()
         self._at.update(stored)
         return stored
 
     def _go_back(self) -> None:
         """After a failure nobody knows which batches were applied: the store does."""
-        for partition, stored in self._store.positions(list(self._at)).items():
+        for partition, stored in self._positions(list(self._at)).items():
             self._resume(partition, stored)
         self._lost = False
 
@@ -146,30 +175,49 @@ class Projection:
         self._at[partition] = stored
         self._source.seek(partition, stored)
 
-    def _project(self, partition: int, records: Sequence[Record]) -> None:
-        topic = self._source.topic()
+    def _project(self, records: Sequence[Record], moved: set[int]) -> None:
+        partition, topic = records[0].partition, self._source.topic()
         votes, rejections = self._read(records, topic)
+        self._settle(moved)
+        if partition in moved:
+            return
         if rejections:
             self._reject(rejections)
         following = Position(topic, records[-1].offset + 1, records[-1].epoch)
-        try:
-            applied = self._store.apply(partition, self._at.get(partition), following, votes)
-        except PositionMoved as refused:
-            self._watch.moved(partition, refused.stored)
-            self._resume(partition, refused.stored)
+        apply = partial(self._store.apply, partition, self._at.get(partition), following, votes)
+        self._flight = _Flight(partition, following, votes, self._worker.submit(apply))
+
+    def _settle(self, moved: set[int]) -> None:
+        """Waits for the batch that is with the store; adds its partition to `moved` when the store refused it."""
+        flight, self._flight = self._flight, None
+        if flight is None:
             return
-        self._at[partition] = following
-        self._source.note_progress({partition: following})
-        self._watch.applied(partition, votes, applied)
+        try:
+            applied = flight.result.result()
+        except PositionMoved as refused:
+            moved.add(flight.partition)
+            self._watch.moved(flight.partition, refused.stored)
+            self._resume(flight.partition, refused.stored)
+            return
+        self._at[flight.partition] = flight.following
+        self._source.note_progress({flight.partition: flight.following})
+        self._watch.applied(flight.partition, flight.votes, applied)
+
+    def _abandon(self) -> None:
+        """After an error every position is in doubt: the store tells, once it has ended what it is at work on."""
+        self._lost = True
+        flight, self._flight = self._flight, None
+        if flight is not None:
+            wait([flight.result])
 
     def _read(self, records: Sequence[Record], topic: str) -> tuple[list[LoggedVote], list[Rejection]]:
-        votes, rejections, partitions = [], [], self._source.partitions
-        for record in records:
-            try:
-                vote = decode(record.key, record.value, record.partition, partitions)
-            except BadRecord as bad:
+        keys, values = [record.key for record in records], [record.value for record in records]
+        found = decode_batch(keys, values, records[0].partition, self._source.partitions)
+        votes, rejections = [], []
+        for record, vote in zip(records, found, strict=True):
+            if isinstance(vote, BadRecord):
                 place = Place(topic, record.partition, record.offset)
-                rejections.append(Rejection(place, bad.reason, str(bad), record.key, record.value))
+                rejections.append(Rejection(place, vote.reason, str(vote), record.key, record.value))
             else:
                 votes.append(LoggedVote(record.offset, vote))
         self._judge(records, rejections)
@@ -193,3 +241,13 @@ class Projection:
         if self._sink is not None:
             self._sink.add(rejections)
         self._watch.rejected(rejections)
+
+
+def _parts(records: Sequence[Record], batch: int) -> Iterator[list[Record]]:
+    """The records by partition, in order, so many together at most."""
+    parts: dict[int, list[Record]] = {}
+    for record in records:
+        parts.setdefault(record.partition, []).append(record)
+    for part in parts.values():
+        for at in range(0, len(part), batch):
+            yield part[at : at + batch]

@@ -4,15 +4,13 @@ Each projection is compared at its own position, read in one step with its stand
 holds beside a running system too. Memory is bounded by the ids of one partition.
 """
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
 
-from aplauso.domain.errors import BadRecord
+from aplauso.domain.batch import decode_batch
 from aplauso.domain.position import Position
-from aplauso.domain.record import decode
 from aplauso.domain.tally import Bands, Contests, PartitionTally
 from aplauso.domain.vote import Vote
 from aplauso.ports.archive import ArchivedVote, ArchiveReader
@@ -168,10 +166,9 @@ class _Recount:
         if start >= stop:
             return
         for records in self.log.read(partition, start, stop):
-            votes = []
-            for record in records:
-                with contextlib.suppress(BadRecord):
-                    votes.append(decode(record.key, record.value, partition, self.log.partitions))
+            keys, values = [record.key for record in records], [record.value for record in records]
+            found = decode_batch(keys, values, partition, self.log.partitions)
+            votes = [vote for vote in found if isinstance(vote, Vote)]
             self.report.records += len(records)
             self.report.rejected += len(records) - len(votes)
             self.progress(self.report.records, sum(self.ends.values()))

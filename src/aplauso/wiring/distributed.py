@@ -26,6 +26,7 @@ from aplauso.flow.board import Board
 from aplauso.flow.cast import Batcher, Caster
 from aplauso.flow.collect import Collector
 from aplauso.flow.project import Projection, RejectionLimit, Watch
+from aplauso.flow.worker import Worker
 from aplauso.ports.rejected import RejectedLog
 from aplauso.settings import Settings
 from aplauso.wiring.parts import Appending, Projecting, Readers, limits, load_contests, new_id
@@ -144,27 +145,27 @@ def tally(settings: Settings, watch: Watch) -> Projecting:
     """The projection into the standings."""
     kafka = kafka_settings(settings)
     source = KafkaSource(kafka, TALLY_GROUP, settings.kafka_protocol, settings.kafka_session_seconds)
-    store, sink = RedisStandings(redis_settings(settings)), KafkaRejected(kafka)
+    store, sink, worker = RedisStandings(redis_settings(settings)), KafkaRejected(kafka), Worker("tally-store")
 
     def close() -> None:
-        for part in (source, store, sink):
+        for part in (worker, source, store, sink):
             part.close()
 
     limit = RejectionLimit(settings.rejected_share)
-    return Projecting(Projection(source, store, watch, sink, limit), source, lambda: None, close)
+    return Projecting(Projection(source, store, watch, sink, limit, worker=worker), source, lambda: None, close)
 
 
 def archive(settings: Settings, watch: Watch) -> Projecting:
     """The projection into the archive."""
     kafka = kafka_settings(settings)
     source = KafkaSource(kafka, ARCHIVE_GROUP, settings.kafka_protocol, settings.kafka_session_seconds)
-    store = MongoArchive(mongo_settings(settings))
+    store, worker = MongoArchive(mongo_settings(settings)), Worker("archive-store")
 
     def close() -> None:
-        for part in (source, store):
+        for part in (worker, source, store):
             part.close()
 
-    return Projecting(Projection(source, store, watch), source, lambda: None, close)
+    return Projecting(Projection(source, store, watch, worker=worker), source, lambda: None, close)
 
 
 def board(settings: Settings) -> Board:

@@ -1,6 +1,7 @@
 """Kafka's messages as records of the log, and its errors as ours."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaError, Message
@@ -37,12 +38,22 @@ _HARMLESS: Final = frozenset({KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EX
 """The end of a partition; having been away too long, after which the group gives partitions again."""
 
 
-def to_records(messages: Iterable[AnyMessage]) -> list[Record]:
+_record: Final[Callable[[Any], Record]] = partial(tuple.__new__, Record)
+
+
+def to_records(messages: Sequence[AnyMessage]) -> list[Record]:
     """Messages without errors, as records."""
-    return [
-        Record(m.partition(), m.offset(), -1 if (epoch := m.leader_epoch()) is None else epoch, m.key(), m.value())  # type: ignore[arg-type]
-        for m in messages
-    ]
+    # Column by column: calls that stay inside the interpreter's own code take half the time.
+    epochs = [-1 if epoch is None else epoch for epoch in map(Message.leader_epoch, messages)]
+    rows = zip(
+        map(Message.partition, messages),
+        map(Message.offset, messages),
+        epochs,
+        map(Message.key, messages),
+        map(Message.value, messages),
+        strict=True,
+    )
+    return list(map(_record, rows))
 
 
 def fault_of(message: AnyMessage) -> AplausoError | None:

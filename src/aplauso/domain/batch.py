@@ -1,0 +1,89 @@
+"""Many records of one partition at once: the same answer as reading each alone, at half the cost."""
+
+from collections.abc import Sequence
+from itertools import starmap
+from operator import attrgetter
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+from murmurhash2 import murmurhash2
+
+from aplauso.domain.contest import ID, MAX_NAME, MAX_RANK
+from aplauso.domain.errors import BadRecord
+from aplauso.domain.record import MAX_BYTES, MAX_STAMP, SEED, UUID, decode
+from aplauso.domain.vote import YEARS, Vote
+from aplauso.v1 import collector_pb2
+
+_FIELDS: Final = attrgetter("id", "contest", "name", "album", "year", "rank", "cast_at_ms", "band", "record")
+
+
+def _frame(length: int) -> bytes:
+    """What stands before a value of so many bytes in a `VoteBatch`: tag 1, kind 2, the length as a varint."""
+    return bytes((0x0A, length)) if length < 128 else bytes((0x0A, length & 0x7F | 0x80, length >> 7))
+
+
+_FRAMES: Final = tuple(map(_frame, range(MAX_BYTES + 1)))
+
+
+def decode_batch(
+    keys: Sequence[bytes | None], values: Sequence[bytes | None], partition: int, partitions: int
+) -> list[Vote | BadRecord]:
+    """What each record holds, or why it is rejected: as `aplauso.domain.record.decode` says.
+
+    Records that are all good, as they nearly always are, are parsed as one message and checked column by column;
+    where anything is wrong, each is looked at alone.
+
+    Args:
+        keys: the records' keys.
+        values: their values, as many.
+        partition: where all of them lie.
+        partitions: the configured count.
+    """
+    votes = _all_good(keys, values, partition, partitions)
+    return (
+        [_one(*record, partition, partitions) for record in zip(keys, values, strict=True)] if votes is None else votes
+    )
+
+
+def _one(key: bytes | None, value: bytes | None, partition: int, partitions: int) -> Vote | BadRecord:
+    try:
+        return decode(key, value, partition, partitions)
+    except BadRecord as error:
+        return error
+
+
+def _all_good(
+    keys: Sequence[bytes | None], values: Sequence[bytes | None], partition: int, partitions: int
+) -> list[Any] | None:
+    """The votes of records that break no rule; None when one does."""
+    if not keys:
+        return []
+    try:
+        framed = [part for value in values for part in (_FRAMES[len(value)], value)]  # type: ignore[arg-type]
+        messages = collector_pb2.VoteBatch.FromString(b"".join(framed)).votes  # type: ignore[arg-type]
+        rows = list(map(_FIELDS, messages))
+        ids, contests, names, albums, years, ranks, stamps, bands, records = zip(*rows, strict=True)
+    except (TypeError, IndexError, DecodeError, UnicodeDecodeError):
+        return None  # no value, too long a one, or no vote
+    in_range = (
+        YEARS[0] <= min(years) and max(years) <= YEARS[1]
+        and min(ranks) >= 0 and max(ranks) <= MAX_RANK
+        and min(stamps) >= 0 and max(stamps) < MAX_STAMP
+    )  # fmt: skip
+    good = (
+        in_range
+        and [vote_id.encode() for vote_id in ids] == list(keys)
+        and _are_in(keys, partition, partitions)
+        and all(map(UUID.fullmatch, ids))
+        and all(map(ID.fullmatch, set(contests)))
+        and all(0 < len(text) <= MAX_NAME for text in {*names, *albums})
+        and all(len(text) <= 3 * MAX_NAME for text in {*bands, *records})
+    )
+    return list(starmap(Vote, rows)) if good else None
+
+
+def _are_in(keys: Sequence[Any], partition: int, partitions: int) -> bool:
+    """Whether every key belongs in the partition, as `aplauso.domain.record.partition_of` says."""
+    if partitions == 1:
+        return partition == 0
+    return all((murmurhash2(key, SEED) & 0x7FFFFFFF) % partitions == partition for key in keys)
