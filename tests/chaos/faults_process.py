@@ -159,20 +159,22 @@ async def full_disk_of_mongo(scene: Scene) -> None:
     world = scene.world
     part = world.parts["mongo"]
     pid = part.pid
-    client: MongoClient[dict[str, object]] = MongoClient(world.stack.mongo.uri, socketTimeoutMS=2000)
+    client: MongoClient[dict[str, object]] = MongoClient(
+        world.stack.mongo.uri, socketTimeoutMS=2000, serverSelectionTimeoutMS=1000, retryWrites=False
+    )
     with world.held("mongo"), client:
         notes = client["trial"].get_collection("notes", write_concern=WriteConcern(j=True))
         await asyncio.to_thread(notes.insert_one, {})
 
-        def refuses() -> bool:
+        async def refuses() -> bool:
             try:
-                notes.insert_one({})
+                await asyncio.to_thread(notes.insert_one, {})
             except PyMongoError:
                 return True
             return False
 
         await scene.strike(lambda: limit_files(pid, _FILE_LIMIT))
-        await until(refuses, 20, "MongoDB did not notice that its disk is full")
+        await until_async(refuses, 20, "MongoDB did not notice that its disk is full")
         await scene.lasting(0.5, 1.5)
         await asyncio.to_thread(part.kill)
     await world.ready("mongo")
