@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from aplauso.adapters.sqlite.log import SqliteLog
 from aplauso.domain.record import encode
 from aplauso.domain.vote import Vote, id_from_key, id_from_place
@@ -20,6 +22,7 @@ async def plant(path: Path, *records: tuple[bytes, bytes]) -> None:
     await log.close()
 
 
+@pytest.mark.slow
 def test_retry(launch: Callable[..., Up]) -> None:
     """A retried record counts once, even if its mark is lost and it is retried again, which needs `up` stopped."""
     up = launch().start()
