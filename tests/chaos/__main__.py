@@ -16,7 +16,7 @@ import uvloop
 from aplauso.flow.recount import recount
 from aplauso.flow.traffic import open_traffic
 from chaos import ledger, report
-from chaos.rounds import VOTES, Deck, Round, Trial
+from chaos.rounds import MOST_FAULTS, VOTES, Deck, Round, Trial
 from chaos.scene import FAULTS
 from chaos.world import World
 
@@ -29,10 +29,10 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-async def run(seed: int, rounds: int, path: Path | None, only: list[str], votes: int, home: Path) -> list[ledger.Line]:
+async def run(
+    seed: int, rounds: int, deck: Deck, rng: random.Random, path: Path | None, votes: int, home: Path
+) -> list[ledger.Line]:
     """Runs rounds and returns their lines, which are appended to the ledger at `path` as well."""
-    rng = random.Random(seed)
-    deck = Deck(only or list(FAULTS), rng)
     lines: list[ledger.Line] = []
     for first in range(1, rounds + 1, _ROUNDS_OF_A_SYSTEM):
         last = min(first + _ROUNDS_OF_A_SYSTEM - 1, rounds)
@@ -86,6 +86,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--votes", type=int, default=VOTES, help="acknowledged votes of a round, at least")
     parser.add_argument("--only", action="append", default=[], help="a kind of fault; may be given several times")
+    parser.add_argument("--alone", action="store_true", help="one fault a round, for figures that are its own")
     parser.add_argument("--ledger", type=Path, default=ledger.LEDGER)
     parser.add_argument("--no-ledger", action="store_true")
     parser.add_argument("--keep", action="store_true", help="keeps the data and the logs")
@@ -98,7 +99,9 @@ def main() -> int:
     home = Path(tempfile.mkdtemp(prefix="aplauso-chaos-"))
     say(f"seed={seed} data={home}")
     path = None if chosen.no_ledger else chosen.ledger
-    lines = uvloop.run(run(seed, chosen.rounds, path, chosen.only, chosen.votes, home))
+    rng = random.Random(seed)
+    deck = Deck(chosen.only or list(FAULTS), rng, 1 if chosen.alone else MOST_FAULTS)
+    lines = uvloop.run(run(seed, chosen.rounds, deck, rng, path, chosen.votes, home))
     sums = ledger.total(lines)
     wrong = sum(len(line.wrong) for line in lines)
     if sums.ok and not wrong and not chosen.keep:

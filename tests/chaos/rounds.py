@@ -26,7 +26,7 @@ LIMIT_SECONDS: Final = 10.0
 """Intake is back so long after a fault, and standings so long after that."""
 _PATIENCE_SECONDS: Final = 90.0
 _STAGGER_SECONDS: Final = 1.5
-_MOST_FAULTS: Final = 5
+MOST_FAULTS: Final = 5
 
 
 @dataclass
@@ -58,17 +58,19 @@ class Deck:
     Args:
         kinds: all of them.
         rng: shuffles.
+        most: kinds in a round.
     """
 
-    def __init__(self, kinds: Sequence[str], rng: random.Random) -> None:
+    def __init__(self, kinds: Sequence[str], rng: random.Random, most: int = MOST_FAULTS) -> None:
+        self._most = most
         self._kinds = sorted(kinds)
         self._rng = rng
         self._left: list[str] = []
 
     def deal(self) -> list[str]:
-        """The faults of the next round: one to five of different kinds."""
+        """The faults of the next round: one to `most` of different kinds."""
         hand: list[str] = []
-        for _ in range(self._rng.randint(1, _MOST_FAULTS)):
+        for _ in range(self._rng.randint(1, self._most)):
             if not self._left:
                 self._left = self._rng.sample(self._kinds, len(self._kinds))
             if self._left[-1] in hand:
