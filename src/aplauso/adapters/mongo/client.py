@@ -23,6 +23,9 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "serverSelectionTimeoutMS": 3_000,
     "connectTimeoutMS": 3_000,
     "socketTimeoutMS": 30_000,
+    # The driver's watch gives up a connection whose other end is gone without a word, and with it those in use, after
+    # this and the time for connecting; by default, thirteen seconds.
+    "heartbeatFrequencyMS": 3_000,
 }
 _UNAUTHENTICATED: Final = 18
 _UNAUTHORIZED: Final = 13
