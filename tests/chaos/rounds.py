@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
 from time import monotonic
 from typing import Final
@@ -40,6 +41,7 @@ class Round:
         standings: from the last answer to when tally and archive had caught up.
         seconds: all of it.
         checked: by the checker; None when the round broke before.
+        recheck: has the checker look again.
         wrong: what else is not as it should be, in words.
     """
 
@@ -49,6 +51,7 @@ class Round:
     standings: float = 0.0
     seconds: float = 0.0
     checked: Checked | None = None
+    recheck: Callable[[], Checked] | None = None
     wrong: list[str] = field(default_factory=list)
 
 
@@ -118,9 +121,10 @@ class Trial:
             self._observe(crowd, result)
         crowd.write(world.home / f"journal-{number}.ndjson")
         ended = monotonic()
-        await until_async(self._caught_up, _PATIENCE_SECONDS, "tally and archive did not catch up")
+        await until_async(self.caught_up, _PATIENCE_SECONDS, "tally and archive did not catch up")
         result.standings = monotonic() - ended
-        result.checked = await asyncio.to_thread(check, crowd.journal, starts, world.readers)
+        result.recheck = partial(check, crowd.journal, starts, world.readers)
+        result.checked = await asyncio.to_thread(result.recheck)
         await self._judge(result, scenes)
         result.seconds = monotonic() - started
         return result
@@ -151,7 +155,8 @@ class Trial:
             if event.alone and event.recovery > LIMIT_SECONDS:
                 result.wrong.append(f"{event.kind}: votes were acknowledged again only after {event.recovery:.1f} s")
 
-    async def _caught_up(self) -> bool:
+    async def caught_up(self) -> bool:
+        """Whether tally and archive have applied all of the log."""
         return await asyncio.to_thread(self._is_at_rest)
 
     def _is_at_rest(self) -> bool:
