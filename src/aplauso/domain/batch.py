@@ -12,7 +12,7 @@ from aplauso.domain.contest import ID, MAX_NAME, MAX_RANK
 from aplauso.domain.errors import BadRecord
 from aplauso.domain.record import MAX_BYTES, MAX_STAMP, SEED, UUID, decode
 from aplauso.domain.vote import YEARS, Vote
-from aplauso.v1 import collector_pb2
+from aplauso.v1 import collector_pb2, vote_pb2
 
 _FIELDS: Final = attrgetter("id", "contest", "name", "album", "year", "rank", "cast_at_ms", "band", "record")
 
@@ -62,23 +62,33 @@ def _all_good(
         framed = [part for value in values for part in (_FRAMES[len(value)], value)]  # type: ignore[arg-type]
         messages = collector_pb2.VoteBatch.FromString(b"".join(framed)).votes  # type: ignore[arg-type]
         rows = list(map(_FIELDS, messages))
-        ids, contests, names, albums, years, ranks, stamps, bands, records = zip(*rows, strict=True)
+        ids = [row[0] for row in rows]
     except (TypeError, IndexError, DecodeError, UnicodeDecodeError):
         return None  # no value, too long a one, or no vote
-    in_range = (
+    if [vote_id.encode() for vote_id in ids] != list(keys) or not _are_in(keys, partition, partitions):
+        return None
+    return _checked(rows)
+
+
+def votes_of(messages: Sequence[vote_pb2.Vote]) -> list[Vote] | None:
+    """The votes of messages that all pass `aplauso.domain.record.check`; None when one does not."""
+    return _checked(list(map(_FIELDS, messages)))
+
+
+def _checked(rows: Sequence[Any]) -> list[Vote] | None:
+    """The votes whose fields these are, column by column held against the rules of `aplauso.domain.record.check`."""
+    if not rows:
+        return []
+    ids, contests, names, albums, years, ranks, stamps, bands, records = zip(*rows, strict=True)
+    good = (
         YEARS[0] <= min(years) and max(years) <= YEARS[1]
         and min(ranks) >= 0 and max(ranks) <= MAX_RANK
         and min(stamps) >= 0 and max(stamps) < MAX_STAMP
-    )  # fmt: skip
-    good = (
-        in_range
-        and [vote_id.encode() for vote_id in ids] == list(keys)
-        and _are_in(keys, partition, partitions)
         and all(map(UUID.fullmatch, ids))
         and all(map(ID.fullmatch, set(contests)))
         and all(0 < len(text) <= MAX_NAME for text in {*names, *albums})
         and all(len(text) <= 3 * MAX_NAME for text in {*bands, *records})
-    )
+    )  # fmt: skip
     return list(starmap(Vote, rows)) if good else None
 
 

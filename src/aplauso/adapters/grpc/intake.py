@@ -32,8 +32,10 @@ from aplauso.domain.vote import Vote
 from aplauso.ports.intake import Receipt, Status
 from aplauso.v1 import collector_pb2 as pb
 
-BATCH: Final = 256
-"""Votes of a call, at most: of the largest votes there are, they stay below half of a message's limit."""
+BATCH: Final = 1_000
+"""Votes of a call, at most: what a call costs is shared by them, and the collector has others to answer."""
+_BYTES: Final = MAX_MESSAGE // 2
+"""Bytes of a call, at most: of the largest votes there are, fewer go together."""
 _POLL: Final = 0.01  # seconds between two looks at connections that are being made
 # A name that stands for several collectors is used in turn too; one that tells it does not serve is left out.
 _SERVICE_CONFIG: Final = {
@@ -123,9 +125,9 @@ class GrpcIntake:
         self._idle.clear()
         try:
             if len(votes) <= BATCH:
-                return await self._send(votes) if votes else []
+                return await self._hand_in(votes) if votes else []
             chunks = [votes[at : at + BATCH] for at in range(0, len(votes), BATCH)]
-            parts = await asyncio.gather(*map(self._send, chunks))
+            parts = await asyncio.gather(*map(self._hand_in, chunks))
             return [receipt for part in parts for receipt in part]
         finally:
             self._submissions -= 1
@@ -140,9 +142,17 @@ class GrpcIntake:
         for line in lines:
             await line.channel.close(None)
 
-    async def _send(self, votes: Sequence[Vote]) -> Sequence[Receipt]:
+    async def _hand_in(self, votes: Sequence[Vote]) -> Sequence[Receipt]:
+        """Sends a batch, in halves when it is too large for a message."""
+        body = pb.VoteBatch(votes=map(to_message, votes)).SerializeToString()
+        if len(body) <= _BYTES or len(votes) == 1:
+            return await self._send(votes, body)
+        middle = len(votes) // 2
+        one, other = await asyncio.gather(self._hand_in(votes[:middle]), self._hand_in(votes[middle:]))
+        return [*one, *other]
+
+    async def _send(self, votes: Sequence[Vote], body: bytes) -> Sequence[Receipt]:
         """Sends a batch to the collector whose turn it is, to another one only when it has certainly not arrived."""
-        body = pb.VoteBatch(votes=[to_message(vote) for vote in votes]).SerializeToString()
         refusal = "no collector can be reached"
         tried: list[_Line] = []
         while (line := await self._line(tried)) is not None:

@@ -37,6 +37,8 @@ def undecided(vote_id: str, why: str) -> Receipt:
 
 def to_wire(receipt: Receipt, cast_at: int) -> pb.VoteReceipt:
     """The receipt as a message; `cast_at` is the stamp that counts, in milliseconds since the epoch."""
+    if receipt.status is Status.RECORDED:  # nearly all of them, and they have nothing more to tell
+        return pb.VoteReceipt(id=receipt.id, status=pb.STATUS_RECORDED, cast_at_ms=cast_at)
     return pb.VoteReceipt(
         id=receipt.id, status=_TO_WIRE[receipt.status], reason=receipt.reason, cast_at_ms=cast_at,
         field=receipt.field, detail=receipt.detail,
@@ -45,6 +47,8 @@ def to_wire(receipt: Receipt, cast_at: int) -> pb.VoteReceipt:
 
 def from_wire(message: pb.VoteReceipt, vote_id: str) -> Receipt:
     """The receipt that a message holds for a vote; one that is not for it, or says nothing, decides nothing."""
+    if message.status == pb.STATUS_RECORDED and message.id == vote_id:
+        return Receipt(vote_id, Status.RECORDED)
     status = _FROM_WIRE.get(message.status)
     if status is None or message.id != vote_id:
         return undecided(vote_id, "the collector's answer cannot be understood")

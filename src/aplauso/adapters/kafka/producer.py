@@ -13,6 +13,8 @@ from aplauso.adapters.kafka.config import KafkaSettings
 from aplauso.ports.log import Appended, Entry
 
 _LOG: Final = logging.getLogger(__name__)
+LINGER_MS: Final = 8
+"""How long a record waits for others of its partition."""
 _POLL: Final = 0.1  # seconds that an idle poll waits; a report wakes it
 
 
@@ -105,7 +107,9 @@ class PollingProducer:
                 enable_idempotence=True,
                 acks="all",
                 compression_type="lz4",
-                linger_ms=2,
+                # A batch of each partition is a request of its own, which costs more than the records in it: at 10,000
+                # votes a second a linger of 2 ms makes 5,000 of them a second with two votes each.
+                linger_ms=LINGER_MS,
                 message_timeout_ms=300_000,
                 request_timeout_ms=5_000,
                 message_max_bytes=self._settings.max_bytes,
