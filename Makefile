@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 PORT ?= 8080
 
-.PHONY: help setup up test lint lock proto bench chaos mutants clean
+.PHONY: help setup up test lint lock proto bench chaos mutants
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1\t/' | expand -t 12

@@ -163,7 +163,10 @@ def load(environ: Mapping[str, str], env_file: Path | None = Path(".env")) -> Lo
     """
     given: dict[str, tuple[str, str]] = {}
     if env_file is not None and env_file.is_file():
-        values = dotenv_values(env_file, interpolate=False)
+        try:
+            values = dotenv_values(env_file, interpolate=False)
+        except (OSError, UnicodeDecodeError) as error:
+            raise Misconfigured(f"{env_file} cannot be read: {error}") from None
         given |= {name: (value or "", str(env_file)) for name, value in values.items() if name.startswith(PREFIX)}
     given |= {name: (value, "environment") for name, value in environ.items() if name.startswith(PREFIX)}
     values_by_field, sources = _resolve(given)
@@ -269,5 +272,6 @@ def _shown(field: str, value: object) -> str:
         return ""
     # The addresses of servers are worth seeing; what stands before the @ is not for everybody.
     if field in ("redis_url", "mongo_uri"):
-        return re.sub(r"//.*@", "//********@", str(value))
+        masked = re.sub(r"//.*@", "//********@", str(value))
+        return re.sub(r"([?&][^=&]*(?:password|token|secret)[^=&]*=)[^&]*", r"\1********", masked, flags=re.IGNORECASE)
     return "********" if field in SECRETS else str(value)

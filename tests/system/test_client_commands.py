@@ -3,6 +3,8 @@
 import asyncio
 import json
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -328,3 +330,14 @@ async def test_journal_is_appended_to_unless_it_is_cut_off(traffic: Path, tmp_pa
     assert "cut off" in ended.err
     assert len(gateway.votes) == 20
     assert journal.read_bytes() == cut
+
+
+def test_the_gateway_may_stand_in_a_file(tmp_path: Path) -> None:
+    """`vote` talks to the gateway that the settings name, wherever they stand."""
+    (tmp_path / ".env").write_text("APLAUSO_URL=http://127.0.0.1:1\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "aplauso", "vote", "A", "B", "--year", "1990", "--rank", "3", "--patience", "0"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "127.0.0.1:1" in done.stderr

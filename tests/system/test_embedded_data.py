@@ -196,3 +196,15 @@ def test_a_log_that_is_broken_stops_the_count(up: Up) -> None:
     ended = aplauso("recount", "--data", up.data)
     assert ended.code == 1
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("version", ["-5", "1e400", "true", "1.9", '"1"'])
+def test_a_format_that_is_no_number_is_refused(tmp_path: Path, version: str) -> None:
+    """A format file that says nonsense is one clear line, not a guess."""
+    data = tmp_path / "odd"
+    data.mkdir()
+    (data / "format.json").write_text(f'{{"format": {version}}}')
+    refused = aplauso("up", "--port", "0", "--data", str(data))
+    assert refused.code == 1
+    assert "format.json" in refused.err
+    assert "Traceback" not in refused.err

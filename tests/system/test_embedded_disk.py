@@ -130,6 +130,9 @@ def test_a_limit_on_the_size_of_files(up: Up) -> None:
         soft, hard = resource.prlimit(up.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(up.pid, resource.RLIMIT_FSIZE, (min(4096, size), hard))
         wait_until(lambda: casting.statuses[503] > 20, "votes to be refused")
+        refused = up.batch(b'{"name":"A","album":"B","year":1990,"rank":3}\n' * 200)
+        assert refused.status == 503, "a batch of which nothing is recorded is not done"
+        assert refused.headers["retry-after"]
         check_away(up)
         resource.prlimit(up.pid, resource.RLIMIT_FSIZE, (soft, hard))
         casting.wait(100)

@@ -180,3 +180,19 @@ def test_the_scale_includes_its_ends() -> None:
     contest = a_contest(rank=Scale(2, 5))
     assert [rank for rank in range(8) if contest.check_rank(rank) is None] == [2, 3, 4, 5]
     assert contest.check_rank(6) == ("rank", "must be 2 to 5")
+
+
+@pytest.mark.parametrize(
+    "moment", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00"], ids=["after 9999", "before 1"]
+)
+def test_a_moment_outside_the_calendar_is_named(moment: str) -> None:
+    """A moment that is no date in UTC is a fault of the file, not of whoever shows it."""
+    text = f'id = "a"\ncloses = {moment}\ntitle = {{ es = "A", en = "A" }}\n'
+    with pytest.raises(InvalidContest, match="closes: must lie in the years 1 to 9999"):
+        parse(text, "a.toml")
+
+
+def test_a_file_nested_without_end_is_refused() -> None:
+    """What the parser cannot follow is named, not raised."""
+    with pytest.raises(InvalidContest, match="nested too deeply"):
+        parse("x = " + "[" * 100_000, "a.toml")

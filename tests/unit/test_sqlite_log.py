@@ -29,3 +29,17 @@ async def test_a_log_whose_beginning_is_gone_is_the_wrong_log(tmp_path: Path) ->
         source.poll(0, 10)
     reader.close()
     source.close()
+
+
+async def test_data_on_read_only_media_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that a stopped system left is readable where nothing can be written, and nothing is."""
+    path = tmp_path / "log.db"
+    log = SqliteLog(path)
+    assert await log.append([Entry(b"k", b"v", 0)]) == [Appended.RECORDED]
+    await log.close()
+    before = sorted(entry.name for entry in tmp_path.iterdir())
+    monkeypatch.setattr("os.access", lambda *_: False)
+    reader = SqliteReader(path)
+    assert [record.key for records in reader.read(0, 0, 1) for record in records] == [b"k"]
+    reader.close()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == before == ["log.db"]

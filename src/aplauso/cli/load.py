@@ -19,8 +19,9 @@ from rich.table import Table
 
 from aplauso.adapters.http.client import GatewayClient
 from aplauso.adapters.system.clock import SystemClock
+from aplauso.cli.options import read_settings
 from aplauso.cli.terminal import printable
-from aplauso.cli.vote import DEFAULT_URL, ContestId, Timeout, Tries, Url
+from aplauso.cli.vote import ContestId, Timeout, Tries, Url
 from aplauso.domain.errors import Refused, Unavailable
 from aplauso.domain.journal import Attempt, encode
 from aplauso.flow.load import Load, Plan, Summary
@@ -38,7 +39,7 @@ def load(
         Path,
         typer.Argument(metavar="FILE", help="Votes: a JSON array, or one a line (NDJSON).", show_default=False),
     ],
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     contest: ContestId = None,
     rate: Annotated[
         float | None,
@@ -72,7 +73,7 @@ def load(
     """
     traffic = open_traffic(file)
     total = votes or traffic.votes
-    client = GatewayClient(url, contest, connections=connections, timeout=timeout)
+    client = GatewayClient(url or read_settings().url, contest, connections=connections, timeout=timeout)
     plan = Plan(rate, min(connections, total), anonymous, Patience(patience))
     with JournalFile(journal) if journal else contextlib.nullcontext() as lines:
         summary, stopped = uvloop.run(_run(client, traffic, total, plan, lines))

@@ -12,15 +12,18 @@ from rich.table import Table
 from rich.text import Text
 
 from aplauso.adapters.http.client import GatewayClient
+from aplauso.cli.options import read_settings
 from aplauso.cli.terminal import printable
 from aplauso.domain.journal import Outcome
 from aplauso.domain.vote import KEY, Ballot
 from aplauso.flow.send import Answer, Patience, settle
 
-DEFAULT_URL: Final = "http://127.0.0.1:8080"
 _MAX_NUMBER: Final = 999_999_999
 
-Url = Annotated[str, typer.Option(envvar="APLAUSO_URL", help="Address of the gateway.")]
+Url = Annotated[
+    str | None,
+    typer.Option(help="Address of the gateway.", show_default="APLAUSO_URL or http://127.0.0.1:8080"),
+]
 ContestId = Annotated[
     str | None, typer.Option("--contest", metavar="ID", help="The contest; without it, the gateway's default one.")
 ]
@@ -43,7 +46,7 @@ def vote(
     rank: Annotated[
         int, typer.Option(min=0, max=_MAX_NUMBER, help="How good it is, on the contest's scale.", show_default=False)
     ],
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     contest: ContestId = None,
     key: Annotated[
         str | None,
@@ -71,7 +74,7 @@ def vote(
         key = secrets.token_hex(16)
     elif not KEY.fullmatch(key):
         raise typer.BadParameter("must be 16 to 128 visible ASCII characters", param_hint="--key")
-    client = GatewayClient(url, contest, connections=1, timeout=timeout)
+    client = GatewayClient(url or read_settings().url, contest, connections=1, timeout=timeout)
     answer = asyncio.run(_cast(client, Ballot(name, album, year, rank), key, patience))
     if as_json or not sys.stdout.isatty():
         _print_json(answer, key)

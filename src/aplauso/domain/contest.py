@@ -163,6 +163,8 @@ def parse(text: str, source: str) -> Contest:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidContest(source, [FieldError("", f"is not TOML: {error}")]) from None
+    except RecursionError:
+        raise InvalidContest(source, [FieldError("", "is nested too deeply")]) from None
     return _Reader(raw, source).contest()
 
 
@@ -228,7 +230,13 @@ class _Reader:
         if not isinstance(value, datetime) or value.tzinfo is None:
             self._wrong(field, "must be a date and time with its offset, such as 2026-11-30T20:00:00-06:00")
             return None
-        return round(value.timestamp() * 1000)
+        try:
+            at = round(value.timestamp() * 1000)
+            instant(at)
+        except (ValueError, OverflowError):
+            self._wrong(field, "must lie in the years 1 to 9999, in UTC too")
+            return None
+        return at
 
     def _scale(self) -> Scale:
         value = self.raw.get("rank", {})

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 from typing import Any, Final
 
@@ -32,10 +33,12 @@ class HTTPServer:
 
     def __init__(self, app: Any, host: str, port: int) -> None:
         self.host = host
-        self.port = _check_address(host, port)
+        address = _resolve(host)
+        self._local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - where to reach it
+        self.port = _check_address(address, port)
         self._server = Server(
             app,
-            host,
+            address,
             self.port,
             interface=Interfaces.RSGI,
             http=HTTPModes.http1,
@@ -50,19 +53,17 @@ class HTTPServer:
     @property
     def url(self) -> str:
         """Where it is reached."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host  # noqa: S104 - a comparison
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return f"http://[{self._local}]:{self.port}" if ":" in self._local else f"http://{self._local}:{self.port}"
 
     async def start(self) -> None:
         """Listens; returns once connections are accepted. Raises `Unavailable`."""
         self._task = asyncio.create_task(self._server.serve())
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host  # noqa: S104
         async with asyncio.timeout(_READY_SECONDS):
             while True:
                 if self._task.done():
                     raise Unavailable(f"HTTP on {self.host}:{self.port} ended at its start") from self._task.exception()
                 with contextlib.suppress(OSError):
-                    _, writer = await asyncio.open_connection(host, self.port)
+                    _, writer = await asyncio.open_connection(self._local, self.port)
                     writer.close()
                     return
                 await asyncio.sleep(0.01)
@@ -77,6 +78,14 @@ class HTTPServer:
         await asyncio.wait([self._task])
 
 
+def _resolve(host: str) -> str:
+    """A host's numeric address: Granian takes no names. Raises `Misconfigured` when it has none."""
+    try:
+        return str(socket.getaddrinfo(host or "127.0.0.1", None, type=socket.SOCK_STREAM)[0][4][0])
+    except (OSError, UnicodeError) as error:
+        raise Misconfigured(f"there is no host {host!r} to listen on: {error}") from None
+
+
 def _check_address(host: str, port: int) -> int:
     """The port, once it is known to be free: Granian would share it with whoever listens there already."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -85,5 +94,6 @@ def _check_address(host: str, port: int) -> int:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise Misconfigured(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from None
+            advice = "; choose another --port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else ""
+            raise Misconfigured(f"cannot listen on {host}:{port}: {error.strerror}{advice}") from None
         return int(probe.getsockname()[1])

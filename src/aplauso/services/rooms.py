@@ -1,5 +1,6 @@
 """What several rooms have in common."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,6 +13,7 @@ from aplauso.settings import Settings
 from aplauso.web.app import Route
 from aplauso.web.results import Results
 
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 SHOWN_BANDS: Final = 100
 """Bands of a contest in the metrics, at most: names that voters make up must not grow them without bound."""
 
@@ -46,4 +48,9 @@ async def note_standings(metrics: Metrics, board: Board, contests: Mapping[str, 
             continue
         metrics.standing.remove_by_labels({"contest": contest.id})
         for line in frame.standings[:SHOWN_BANDS]:
-            metrics.standing.labels(contest.id, line.name).set(line.votes)
+            metrics.standing.labels(contest.id, label(line.name)).set(line.votes)
+
+
+def label(name: str) -> str:
+    """A name as the value of a label: control characters as escapes, for Prometheus refuses a scrape with a NUL."""
+    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", name)

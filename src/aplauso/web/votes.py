@@ -60,6 +60,7 @@ class Votes:
         check_access(request)
         if media_type(request) not in (_JSON, None):
             raise unsupported(f"send {_JSON}, or {_NDJSON} for a batch")
+        check_encoding(request)
         key = request.single("idempotency-key")
         ballot = parse_ballot(await request.body(VOTE_BYTES))
         vote_id = await self._caster.cast(contest, ballot, key)
@@ -73,10 +74,13 @@ class Votes:
         key = request.single("idempotency-key")
         if key is not None and not KEY.fullmatch(key):
             raise InvalidVote([FieldError("Idempotency-Key", "must be 16 to 128 visible ASCII characters")])
+        check_encoding(request)
         lines = split_lines(await request.body(BATCH_BYTES, BATCH_SECONDS))
         contest.check_window(now := self._caster.now())
         votes, numbers, rejected = await self._stamp(contest, lines, key, now)
         receipts = await self._caster.cast_many(votes)
+        if receipts and all(receipt.status is Status.NOT_RECORDED for receipt in receipts):
+            raise failure(receipts[0])  # who looks at the status alone must not take the batch for done
         answer = summary(receipts, numbers, rejected)
         self._note(contest.id, answer["recorded"], time.perf_counter() - started)
         for line in answer["rejected"]:
@@ -129,6 +133,12 @@ def media_type(request: Request) -> str | None:
 def unsupported(detail: str) -> HTTPError:
     """415, with what would be supported."""
     return HTTPError(415, detail, "unsupported-media-type", [("accept-post", f"{_JSON}, {_NDJSON}")])
+
+
+def check_encoding(request: Request) -> None:
+    """Refuses a compressed body: taken for plain, it would be called malformed."""
+    if request.header("content-encoding") not in (None, "identity"):
+        raise unsupported("send the body without Content-Encoding")
 
 
 def check_access(request: Request) -> None:

@@ -1,5 +1,6 @@
 """One SQLite file: how it is opened, and what its errors mean."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,8 +50,13 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise Unavailable(f"{path} is not there")
     with translated(path):
-        # Not mode=ro: a reader of a WAL file takes part in its shared memory.
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000)
+        # Not mode=ro: a reader of a WAL file takes part in its shared memory. Where that cannot be, on read-only media
+        # or another's data, and nobody is writing, the file alone is all there is.
+        alone = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
+        where = f"{path.absolute().as_uri()}?mode=ro&immutable=1" if alone else str(path)
+        connection = sqlite3.connect(
+            where, isolation_level=None, check_same_thread=False, timeout=BUSY_MS / 1000, uri=alone
+        )
         connection.execute("PRAGMA query_only=1")
         connection.execute("PRAGMA cache_size=-2048")
         return connection

@@ -78,9 +78,11 @@ class DataDirectory:
         if not file.exists():
             return None
         try:
-            version = int(json.loads(file.read_text(encoding="utf-8"))["format"])
+            version = json.loads(file.read_text(encoding="utf-8"))["format"]
         except (ValueError, KeyError, TypeError) as error:
             raise Unavailable(f"{file} cannot be read: {error}") from None
+        if type(version) is not int or version < 0:
+            raise Unavailable(f"{file} says the format {version!r}: a whole number was expected")
         if version > FORMAT:
             raise NewerData(
                 f"the data in {self.path} are of format {version}; this version knows up to {FORMAT}: "
