@@ -39,7 +39,7 @@ def all_rows(repeats: int, seconds: int) -> Iterator[Row]:
         yield from _single(servers, "with the archive too", ("tally", "redis"), 0.2, repeats, seconds)
         bare = _bare_interpreter()
         for room in ROOMS:
-            used = memory_mb(servers.pid(room), "VmHWM")
+            used = memory_mb(servers.pid(room))
             yield at_most(f"memory, {room}", Samples([used]), "MiB", 120, f"a bare interpreter {bare:.0f} MiB")
         votes = servers.recorded()
         yield figure("Kafka, bytes a single vote", kafka_bytes(servers, "votes") / votes, "bytes", "in small batches")
@@ -53,7 +53,7 @@ def _single(
 ) -> Iterator[Row]:
     """Ours and the bare handler in turn; afterwards, what processor time a vote took in some parts."""
     url = f"http://127.0.0.1:{servers.stack.ports['gateway']}/insert"
-    wrk(url, "single.lua", CONNECTIONS, 1)
+    wrk(url, "single.lua", CONNECTIONS, 2)
     ours, bare, slowest = Samples(), Samples(), Samples()
     before, first, votes = {part: cpu_seconds(servers.pid(part)) for part in parts}, servers.recorded(), 0
     for _ in range(repeats):
@@ -104,6 +104,7 @@ def latency_rows(repeats: int, seconds: int, pace: int = 5_000) -> Iterator[Row]
     with world(PARTITIONS) as servers:
         servers.begin("collector", "gateway", "tally")
         middle, slow, late = Samples(), Samples(), 0
+        _waits(servers, pace, 2)  # the broker and the rooms warm up
         for _ in range(repeats):
             waited = _waits(servers, pace, seconds)
             cuts = statistics.quantiles(waited, n=100)
