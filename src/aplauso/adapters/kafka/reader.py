@@ -13,7 +13,7 @@ from aplauso.adapters.kafka.topics import Topics
 from aplauso.domain.errors import Unavailable, WrongLog
 from aplauso.ports.log import Record
 
-CHUNK: Final = 5_000
+CHUNK: Final = 20_000
 _SILENCE_SECONDS: Final = 15.0
 """After so long without a message that has to be there, the log is called away."""
 
