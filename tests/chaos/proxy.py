@@ -16,6 +16,7 @@ from collections import Counter, deque
 from enum import StrEnum
 from typing import Final, cast
 
+_LOOK_S: Final = 0.05
 _LINGER: Final = struct.pack("ii", 1, 0)  # closing sends RST, and forgets what was not sent
 
 
@@ -50,14 +51,42 @@ class Proxy:
         """By mode, what was really hit: bytes that were late, held or swallowed, answers dropped, connections reset."""
         self._pairs: set[_Pair] = set()
         self._server: asyncio.Server | None = None
+        self._waiting: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def start(self) -> None:
         """Listens. Raises `OSError` when the port is taken."""
+        await self._listen()
+
+    async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Pair(self).client, "127.0.0.1", self.port, backlog=1024)
 
+    def refused(self) -> None:
+        """The server behind is away: connections are refused here, too, until it is back."""
+        if self._waiting is None and not self._closed:
+            self._waiting = asyncio.get_running_loop().create_task(self._wait_for_server())
+
+    async def _wait_for_server(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.target)
+            except OSError:
+                await asyncio.sleep(_LOOK_S)
+            else:
+                writer.close()
+                break
+        self._waiting = None
+        await self._listen()
+
     async def close(self) -> None:
         """Stops listening and ends all connections."""
+        self._closed = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+            await asyncio.wait([self._waiting])
         if self._server is not None:
             self._server.close()
         for pair in list(self._pairs):
@@ -112,6 +141,7 @@ class _Pair:
             await loop.create_connection(lambda: self.server, "127.0.0.1", self.proxy.target)
         except OSError:
             self.end()
+            self.proxy.refused()
             return
         if self.client.transport is None or self.client.transport.is_closing():
             self.server.abort()

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import pytest
 
-from aplauso.stack.process import free_port
+from aplauso.stack.kafka import free_low_port
 from chaos.proxy import Mode, Proxy
-from chaos.waiting import until
+from chaos.waiting import until, until_async
 
 _SHORT = 0.3
 _LONG = 10.0
@@ -47,7 +47,7 @@ async def link() -> AsyncIterator[Link]:
     server = Server()
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.port = listening.sockets[0].getsockname()[1]
-    proxy = Proxy("test", free_port(), server.port, delay=_SHORT)
+    proxy = Proxy("test", free_low_port(), server.port, delay=_SHORT)
     await proxy.start()
     yield Link(server, proxy)
     await proxy.close()
@@ -199,15 +199,31 @@ async def test_answer_lost(link: Link) -> None:
         each.close()
 
 
-async def test_no_server(link: Link) -> None:
-    """Where nobody listens behind it, a connection ends."""
-    proxy = Proxy("nobody", free_port(), free_port())
+async def test_no_server() -> None:
+    """Where nobody listens behind it, connections are refused, until somebody does."""
+    target = free_low_port()
+    proxy = Proxy("nobody", free_low_port(), target)
     await proxy.start()
     client = await Client.open(proxy)
-    answer = b""
     with contextlib.suppress(ConnectionError):
-        answer = await client.line()
-    assert answer == b""
+        assert await client.line() == b""
+    client.close()
+    with pytest.raises(ConnectionRefusedError):
+        (await Client.open(proxy)).close()
+    server = Server()
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", target)
+    await until_async(lambda: _answers(proxy), _LONG, "the proxy did not notice the server")
     assert proxy.connections == 0
     await proxy.close()
+    listening.close()
+
+
+async def _answers(proxy: Proxy) -> bool:
+    try:
+        client = await Client.open(proxy)
+    except ConnectionRefusedError:
+        return False
+    answer = await client.ask(b"one\n")
     client.close()
+    await until(lambda: proxy.connections == 0, _LONG, "the connection was not closed")
+    return answer == b"echo: one\n"
