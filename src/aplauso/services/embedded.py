@@ -52,7 +52,8 @@ class EmbeddedSystem:
         checks: dict[str, Check] = {"log": self.parts.log.ready, "board": self.board.ready}
         checks |= {projection.name: projection.watch.check for projection in self._projections}
         self.health = Health(checks, self.metrics, self._refresh)
-        self.server = HTTPServer(self._app(), settings.host, port)
+        self.app = self._app()
+        self.server = HTTPServer(self.app, settings.host, port)
 
     def _app(self) -> App:
         settings = self._settings
@@ -85,7 +86,9 @@ class EmbeddedSystem:
     async def stop(self) -> None:
         """Stops accepting, answers what is in flight, lets the projections end their batch."""
         self.health.stopping = True
+        self.app.close()
         await self.parts.caster.close()
+        await self.app.quiet()
         await self.board.close()
         await self.server.stop()
         await self.parts.log.close()

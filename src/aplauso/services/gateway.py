@@ -59,7 +59,9 @@ async def serve(settings: Settings, port: int, announce: Callable[[str], None]) 
 
     async def stop() -> None:
         health.stopping = True
+        app.close()
         await parts.caster.close()
+        await app.quiet()
         await parts.intake.close()
         if front is not None:
             await front.close()

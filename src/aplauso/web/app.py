@@ -1,5 +1,6 @@
 """The calls of a room, by method and path, over RSGI."""
 
+import asyncio
 import itertools
 import re
 import secrets
@@ -16,6 +17,8 @@ from aplauso.web.http import ClientGone, Deadlines, HTTPError, Request, Response
 Handler = Callable[..., Awaitable[Response | Stream]]
 """Takes the request and, for a path with a gap, what stood there."""
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_QUIET_SECONDS: Final = 0.15
+_DRAIN_SECONDS: Final = 1.0
 log = structlog.get_logger("aplauso.http")
 
 
@@ -60,6 +63,19 @@ class App:
         self._boot = secrets.token_hex(4)
         self._count = itertools.count()
         self._deadlines = Deadlines()
+        self._closing = False
+        self._heard = 0.0
+
+    def close(self) -> None:
+        """From now on each answer is the last on its connection."""
+        self._closing = True
+
+    async def quiet(self) -> None:
+        """Waits until hardly anybody sends any more, a second at most: whoever does is answered, not cut off."""
+        clock = asyncio.get_running_loop().time
+        end, self._heard = clock() + _DRAIN_SECONDS, clock()
+        while clock() < min(end, self._heard + _QUIET_SECONDS):  # noqa: ASYNC110 - requests are told by a moment, no event
+            await asyncio.sleep(_QUIET_SECONDS / 5)
 
     def _add(self, route: Route) -> None:
         before, gap, after = route.path.partition("{}")
@@ -88,6 +104,9 @@ class App:
             answer = problems.document(500, "internal", "something went wrong here; it is in the logs", request.id)
         if self._origins:
             self._allow_origin(request, answer.headers)
+        if self._closing:
+            self._heard = asyncio.get_running_loop().time()
+            answer = answer._replace(headers=[*answer.headers, ("connection", "close")])
         if isinstance(answer, Stream):
             await _send(proto, answer)
         elif request.method == "HEAD":
