@@ -20,6 +20,7 @@ from aplauso.domain.record import decode, encode, partition_of
 from aplauso.domain.tally import Contests, PartitionTally
 from aplauso.domain.vote import Vote
 from aplauso.flow.project import Projection
+from aplauso.flow.worker import Inline
 from aplauso.ports.archive import ArchivedVote
 from aplauso.ports.log import Record
 from aplauso.ports.projection import Applied, LoggedVote, ProjectionStore
@@ -364,7 +365,9 @@ class Replica:
         self.source = parts.source(world, self)
         sink = Sink(world.shelf, self.point) if parts.rejects else None
         store = parts.store(world.disk, self.point)
-        self.projection = parts.projection(self.source, store, FakeWatch(), sink, batch=world.batch)
+        self.projection = parts.projection(
+            self.source, store, FakeWatch(), sink, batch=world.batch, worker=world.worker
+        )
         self._error: Fatal | None = None
         self._greenlet = greenlet.greenlet(self._live)
 
@@ -444,10 +447,12 @@ class World:
     Args:
         parts: what it is built of.
         batch: records applied together, at most.
+        beside: whether a batch is with the store while the next is read, as with a store on a thread of its own.
     """
 
-    def __init__(self, parts: type[Parts], batch: int) -> None:
+    def __init__(self, parts: type[Parts], batch: int, *, beside: bool) -> None:
         self.parts = parts()
+        self.worker = Inline() if beside else None
         self.batch = batch
         self.log = Log()
         self.disk: Disk = self.parts.disk()

@@ -65,11 +65,11 @@ class Model(RuleBasedStateMachine):
     schedules: ClassVar[int] = 0
     taken: ClassVar[int] = 0
 
-    @initialize(batch=st.integers(1, 3))
-    def begin(self, batch: int) -> None:
+    @initialize(batch=st.integers(1, 3), beside=st.booleans())
+    def begin(self, batch: int, beside: bool) -> None:
         """A projection starts over an empty log."""
         type(self).schedules += 1
-        self.world = World(self.parts, batch)
+        self.world = World(self.parts, batch, beside=beside)
 
     @rule(serials=st.lists(st.integers(0, len(VOTES) - 1), min_size=1, max_size=8))
     def votes_come(self, serials: list[int]) -> None:
@@ -386,5 +386,5 @@ def test_a_failing_schedule_is_shrunk() -> None:
         run(parts, ENOUGH)
     told = [line for line in getattr(caught.value, "__notes__", []) if line.startswith("state.")]
     begin, come, end = (line for line in told if "effects_are" not in line)
-    assert (begin, end) == ("state.begin(batch=1)", "state.teardown()")
+    assert (begin, end) == ("state.begin(batch=1, beside=False)", "state.teardown()")
     assert re.fullmatch(r"state\.votes_come\(serials=\[(\d+), \d+\]\)", come), come
