@@ -12,10 +12,12 @@ from aplauso.adapters.kafka import producer as producing
 from aplauso.adapters.kafka import rejected as rejecting
 from aplauso.adapters.kafka.config import KafkaSettings
 from aplauso.adapters.kafka.producer import Handover, PollingProducer
+from aplauso.adapters.kafka.records import offset_at
 from aplauso.adapters.kafka.rejected import KafkaRejected
+from aplauso.adapters.kafka.topics import Bounds
 from aplauso.adapters.sqlite.log import SqliteLog
 from aplauso.adapters.sqlite.rejected import SqliteRejected
-from aplauso.domain.errors import NotRecorded, Unavailable, Undecided
+from aplauso.domain.errors import NotRecorded, Unavailable, Undecided, WrongLog
 from aplauso.domain.position import Position
 from aplauso.domain.record import encode
 from aplauso.flow.project import Projection
@@ -189,3 +191,11 @@ async def test_a_retry_that_fails_leaves_no_mark() -> None:
 def test_what_may_be_recorded_is_never_503(error: Undecided | NotRecorded, status: int) -> None:
     """503 says that a vote is certainly not recorded, 504 that nobody can tell."""
     assert status_of(error) == status
+
+
+@pytest.mark.parametrize("offset", [2, 11])
+def test_a_position_outside_the_log_is_told_before_reading(offset: int) -> None:
+    """A position before the log's beginning or beyond its end is told by where it lies, not first by a failed fetch."""
+    assert offset_at(0, Position("topic", 5), "topic", Bounds(3, 10)) == 5
+    with pytest.raises(WrongLog, match="was tr"):
+        offset_at(0, Position("topic", offset), "topic", Bounds(3, 10))
