@@ -22,6 +22,7 @@ from aplauso.domain.position import Position
 from aplauso.domain.record import encode
 from aplauso.flow.project import Projection
 from aplauso.flow.retry import retry
+from aplauso.flow.worker import Inline
 from aplauso.ports.log import Appended, Entry
 from aplauso.ports.rejected import Place, Rejection
 from aplauso.web.problems import status_of
@@ -199,3 +200,21 @@ def test_a_position_outside_the_log_is_told_before_reading(offset: int) -> None:
     assert offset_at(0, Position("topic", 5), "topic", Bounds(3, 10)) == 5
     with pytest.raises(WrongLog, match="was tr"):
         offset_at(0, Position("topic", offset), "topic", Bounds(3, 10))
+
+
+def test_what_was_read_behind_a_refused_batch_is_read_again() -> None:
+    """Batches of one reading that follow a refused one are dropped with it: they would leave a gap before them."""
+    log, store = MemoryStore(1), FakeStandings()
+    projection = Projection(source := MemorySource(log), store, FakeWatch(), batch=1, worker=Inline())
+    source.start(projection._positions)
+    for serials in ((1, 2), (3, 4)):
+        for serial in serials:
+            put(log, a_vote(serial))
+        if serials == (3, 4):
+            store.lose()
+        projection.step(0)
+    assert store.stored == {}, "the first was refused, and the second not tried"
+    while projection.step(0):
+        pass
+    assert store.tallies[0].counted == 4
+    assert store.stored == {0: Position(log.topic, 4, 0)}
