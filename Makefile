@@ -41,6 +41,9 @@ bench: setup  ## every figure beside its limit; ROW=name for one group, QUICK=1 
 chaos: setup  ## rounds of faults under load, every vote checked; ROUNDS=n SEED=s
 	PYTHONPATH=tests $(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
+mutants: setup  ## one guarantee after the other taken out of a copy of the code: a test has to fail; ONLY=text for some
+	$(BIN)/python -m tests.mutants $(if $(ONLY),--only "$(ONLY)")
+
 proto: setup  ## the Python code of the .proto files
 	./proto/generate
 
