@@ -1,0 +1,189 @@
+"""Mutants of the rooms' own code, of gRPC between them, and of HTTP."""
+
+from typing import Final
+
+from .mutant import HOLDS, mutant, standings, system, unit
+
+GRPC: Final = (
+    mutant(
+        "gRPC gateway: a lost answer is called not recorded", "adapters/grpc/intake.py",
+        "return [undecided(vote.id, f\"the collector's answer was lost ({why})\") for vote in votes]",
+        "return _not_recorded(votes, why)",
+        system("grpc_intake", "test_swallowed_answer"),
+    ),
+    mutant(
+        "gRPC gateway: a sent batch is sent to another collector", "adapters/grpc/intake.py",
+        "if sent and not _nothing_recorded(error):", "if False:",
+        system("grpc_intake", "test_not_repeated_to_the_other_collector"),
+    ),
+    mutant(
+        "gRPC gateway: an unmarked error is taken for a refusal", "adapters/grpc/intake.py",
+        'return NOTHING_RECORDED in cast("aio.Metadata", error.trailing_metadata() or {})', "return True",
+        system("grpc_hostile", "test_unmarked_errors"),
+    ),
+    mutant(
+        "gRPC gateway: any receipt is taken for any vote", "adapters/grpc/wire.py",
+        "if status is None or message.id != vote_id:", "if status is None:",
+        system("grpc_hostile", "test_wrong_answers"),
+    ),
+    mutant(
+        "gRPC collector: stamps are not judged", "adapters/grpc/door.py",
+        "if abs(vote.cast_at - now) > MAX_SKEW:", "if False:", system("grpc_server", "test_skewed_stamp"),
+    ),
+    mutant(
+        "gRPC collector: unknown fields enter the log", "adapters/grpc/door.py",
+        "        batch.DiscardUnknownFields()\n", "", system("grpc_server", "test_unknown_fields"),
+    ),
+    mutant(
+        "gRPC collector: any token makes a gateway", "adapters/grpc/guard.py",
+        "return any([compare_digest", "return bool(token) or any([compare_digest",
+        system("grpc_server", "test_wrong_token"),
+    ),
+    mutant(
+        "gRPC collector: an undecided vote is told as not recorded to older clients", "adapters/grpc/door.py",
+        "await context.abort(StatusCode.DEADLINE_EXCEEDED, why)", "await _refuse(context, StatusCode.UNAVAILABLE, why)",
+        system("grpc_older", "test_undecided"),
+    ),
+)  # fmt: skip
+
+FLOW: Final = (
+    mutant(
+        "projection: the commit before the apply", "flow/project.py",
+        "        try:\n            applied = flight.result.result()\n",
+        "        self._source.note_progress({flight.partition: flight.following})\n"
+        "        try:\n            applied = flight.result.result()\n",
+        unit("killers", "test_the_group_is_told_only_what_was_applied"),
+    ),
+    mutant(
+        "projection: a refused batch is not read again", "flow/project.py",
+        "self._resume(flight.partition, refused.stored)", "self._at[flight.partition] = refused.stored", HOLDS,
+    ),
+    mutant(
+        "projection: what follows a refused batch is applied", "flow/project.py",
+        "if partition in moved:", "if False:",
+        unit("killers", "test_what_was_read_behind_a_refused_batch_is_read_again"),
+    ),
+    mutant(
+        "projection: after an error it goes on from memory", "flow/project.py",
+        "        if self._lost:\n", "        if False:\n", HOLDS,
+    ),
+    mutant(
+        "projection: reads elsewhere than it applies", "flow/project.py",
+        "Position(topic, records[-1].offset + 1, records[-1].epoch)",
+        "Position(topic, records[-1].offset, records[-1].epoch)", HOLDS,
+    ),
+    mutant(
+        "projection: rejections are kept after the position moved", "flow/project.py",
+        "        if rejections:\n            self._reject(rejections)\n"
+        "        following = Position(topic, records[-1].offset + 1, records[-1].epoch)\n"
+        "        apply = partial(self._store.apply, partition, self._at.get(partition), following, votes)\n"
+        "        self._flight = _Flight(partition, following, votes, self._worker.submit(apply))\n",
+        "        following = Position(topic, records[-1].offset + 1, records[-1].epoch)\n"
+        "        apply = partial(self._store.apply, partition, self._at.get(partition), following, votes)\n"
+        "        self._flight = _Flight(partition, following, votes, self._worker.submit(apply))\n"
+        "        if rejections:\n            self._reject(rejections)\n",
+        unit("project", "test_rejections_are_kept_before_the_position_moves"),
+    ),
+    mutant(
+        "projection: goes on although most records are rejected", "flow/project.py",
+        "        if len(self._recent) == self._limit.window and", "        if False and",
+        unit("project", "test_too_many_rejections_stop_the_projection_loudly"),
+    ),
+    mutant(
+        "collector: the window is not judged", "flow/collect.py",
+        "        contest.check_window(vote.cast_at)\n", "        pass\n",
+        unit("collect", "test_the_collector_is_the_authority_on_every_rule"),
+    ),
+    mutant(
+        "gateway: an intake that fails is told as not recorded", "flow/cast.py",
+        'Status.UNDECIDED, "undecided", detail', 'Status.NOT_RECORDED, "not-recorded", detail',
+        unit("cast", "test_an_intake_that_breaks_its_promise_leaves_votes_undecided"),
+    ),
+    mutant(
+        "gateway: undecided and not recorded are confused", "flow/cast.py",
+        "    if receipt.status is Status.UNDECIDED:\n", "    if receipt.status is Status.NOT_RECORDED:\n",
+        unit("cast", "test_each_receipt_but_a_recorded_one_is_an_error"),
+    ),
+    mutant(
+        "retry: a record is marked although the log did not take it", "flow/retry.py",
+        "if not result.why]", "]", unit("killers", "test_a_retry_that_fails_leaves_no_mark"),
+    ),
+    mutant(
+        "board: more than five frames a second", "flow/board.py",
+        "if silence >= INTERVAL and await", "if await",
+        unit("board", "test_a_stream_never_sends_more_than_five_a_second"),
+    ),
+)  # fmt: skip
+
+DOMAIN: Final = (
+    mutant(
+        "fold: repeats are counted", "domain/tally.py",
+        "        if vote_id in ids:\n", "        if False:\n", "tests/unit/test_tally.py",
+    ),
+    mutant(
+        "fold: the greatest spelling is shown", "domain/tally.py",
+        "        self.shown = min(self.shown, other.shown)", "        self.shown = max(self.shown, other.shown)",
+        "tests/unit/test_tally.py",
+    ),
+    mutant(
+        "fold: equal votes do not share a place", "domain/tally.py",
+        "if lines and lines[-1].votes == band.votes else at", "if False else at", "tests/unit/test_tally.py",
+    ),
+    mutant(
+        "fold: slots are forgotten too early", "domain/tally.py",
+        "return slot + 1 < time // SLOT_MS", "return slot < time // SLOT_MS", "tests/unit/test_tally.py",
+        standings("sqlite", "anonymous_ids_are_remembered_by_slot"),
+    ),
+    mutant(
+        "keys: a digest without lengths", "domain/vote.py",
+        "len(part).to_bytes(4) + part", "part",
+        unit("vote", "test_ids_from_keys_are_stable_for_ever"),
+        unit("vote", "test_an_id_from_a_key_is_a_length_prefixed_digest"),
+    ),
+    mutant(
+        "keys: all lines of a batch are one vote", "domain/vote.py",
+        '["aplauso.vote.line", contest, key, str(line)]', '["aplauso.vote.line", contest, key]',
+        unit("vote", "test_ids_from_keys_are_stable_for_ever"),
+    ),
+    mutant(
+        "record: a key that is not the id is taken", "domain/record.py",
+        "if key is None or key != vote.id.encode():", "if key is None:", "tests/unit/test_record.py",
+    ),
+    mutant(
+        "record: any partition is taken", "domain/record.py",
+        "if partition_of(key, partitions) != partition:", "if False:", "tests/unit/test_record.py",
+    ),
+    mutant(
+        "batch of records: a key that is not the id is taken", "domain/batch.py",
+        "if [vote_id.encode() for vote_id in ids] != list(keys) or not", "if not", "tests/unit/test_batch.py",
+    ),
+    mutant(
+        "batch of records: any partition is taken", "domain/batch.py",
+        " or not _are_in(keys, partition, partitions):", ":", "tests/unit/test_batch.py",
+    ),
+)  # fmt: skip
+
+WEB: Final = (
+    mutant(
+        "web: undecided is answered as not recorded", "web/problems.py",
+        "    Undecided: 504,\n", "    Undecided: 503,\n", unit("killers", "test_what_may_be_recorded_is_never_503"),
+    ),
+    mutant(
+        "web: a large body is taken", "web/http.py",
+        "        if size > limit:\n", "        if False:\n",
+        unit("web_http", "test_a_large_body_is_read_to_its_end_and_refused"),
+    ),
+    mutant(
+        "web: a late body is not told from a cancelled call", "web/http.py",
+        "            late.passed = True\n", "", unit("web_http", "test_a_late_body_is_408"),
+    ),
+    mutant(
+        "web: the limit of a vote's body is that of a batch", "web/votes.py",
+        "request.body(VOTE_BYTES)", "request.body(BATCH_BYTES)", system("embedded_http", "test_large_bodies_are_413"),
+    ),
+    mutant(
+        "web: Authorization is ignored", "web/votes.py",
+        'if request.header("authorization") is not None:', "if False:",
+        system("embedded_http", "test_authorization_is_never_ignored"),
+    ),
+)  # fmt: skip
