@@ -94,6 +94,5 @@ SQLITE: Final = (
         "SQLite source: records that are gone are skipped", "adapters/sqlite/source.py",
         "if first > start and not records:", "if False:",
         unit("sqlite_log", "test_a_log_whose_beginning_is_gone_is_the_wrong_log"),
-        log("sqlite", "test_a_reader_refuses_what_was_trimmed"),
     ),
 )  # fmt: skip
