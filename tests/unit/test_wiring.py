@@ -2,17 +2,14 @@
 
 import subprocess
 import sys
-import time
-import uuid
 from pathlib import Path
 
 import pytest
 
 from aplauso.domain.errors import InvalidContest, Misconfigured, Unavailable, WrongLog
 from aplauso.domain.position import Position
-from aplauso.domain.record import is_anonymous
 from aplauso.settings import Settings
-from aplauso.wiring import Finding, Readers, choice, examine, limits, load_contests, new_id, read_contest_file
+from aplauso.wiring import Finding, Readers, choice, examine, limits, load_contests, read_contest_file
 from fakes_archive import FakeArchiveReader, World
 from fakes_log import MemoryReader, MemoryStore
 from unit.fakes import FakeStandings, a_vote, put
@@ -57,15 +54,6 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     for name in ("x.toml", "missing.toml"):
         with pytest.raises(InvalidContest, match=rf"{name}: cannot be read"):
             read_contest_file(tmp_path / name)
-
-
-def test_new_ids_are_anonymous_and_of_this_moment() -> None:
-    """Each is another UUIDv7 with the time of its making inside."""
-    before = time.time_ns() // 1_000_000
-    ids = [new_id() for _ in range(1000)]
-    after = time.time_ns() // 1_000_000
-    assert len(set(ids)) == 1000
-    assert all(is_anonymous(each) and before <= uuid.UUID(each).int >> 80 <= after for each in ids)
 
 
 def test_the_gateways_limits_come_from_the_settings() -> None:

@@ -10,8 +10,7 @@ from aplauso.wiring.parts import (
     examine,
     limits,
     load_contests,
-    new_id,
     read_contest_file,
 )
 
-__all__ = ["Finding", "Projecting", "Readers", "examine", "limits", "load_contests", "new_id", "read_contest_file"]
+__all__ = ["Finding", "Projecting", "Readers", "examine", "limits", "load_contests", "read_contest_file"]

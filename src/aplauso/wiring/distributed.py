@@ -20,6 +20,7 @@ from aplauso.adapters.redis import doctor as redis_doctor
 from aplauso.adapters.redis.client import RedisSettings
 from aplauso.adapters.redis.standings import RedisStandings, RedisStandingsReader
 from aplauso.adapters.system.clock import SystemClock
+from aplauso.adapters.system.ids import SteeredIds
 from aplauso.domain.contest import Contest
 from aplauso.domain.errors import Misconfigured, Unavailable
 from aplauso.flow.board import Board
@@ -29,7 +30,7 @@ from aplauso.flow.project import Projection, RejectionLimit, Watch
 from aplauso.flow.worker import Worker
 from aplauso.ports.rejected import RejectedLog
 from aplauso.settings import Settings
-from aplauso.wiring.parts import Appending, Projecting, Readers, limits, load_contests, new_id
+from aplauso.wiring.parts import Appending, Projecting, Readers, limits, load_contests
 
 TALLY_GROUP: Final = "aplauso.tally"
 ARCHIVE_GROUP: Final = "aplauso.archive"
@@ -99,7 +100,8 @@ class GatewayParts:
             tls=_client_tls(settings),
             deadline=settings.call_seconds,
         )
-        self.caster = Caster(contests, Batcher(self.intake, limits(settings)), SystemClock(), new_id)
+        ids = SteeredIds(settings.partitions)
+        self.caster = Caster(contests, Batcher(self.intake, limits(settings)), SystemClock(), ids)
 
 
 class CollectorParts:

@@ -12,6 +12,7 @@ from aplauso.adapters.sqlite.rejected import SqliteRejected
 from aplauso.adapters.sqlite.source import SqliteReader, SqliteSource
 from aplauso.adapters.sqlite.standings import SqliteStandings, SqliteStandingsReader
 from aplauso.adapters.system.clock import SystemClock
+from aplauso.adapters.system.ids import SteeredIds
 from aplauso.domain.contest import Contest
 from aplauso.domain.errors import DataInUse
 from aplauso.flow.board import Board
@@ -21,7 +22,7 @@ from aplauso.flow.project import Projection, RejectionLimit, Watch
 from aplauso.ports.log import VoteLog
 from aplauso.ports.rejected import RejectedLog
 from aplauso.settings import Settings
-from aplauso.wiring.parts import Appending, Projecting, Readers, limits, load_contests, new_id
+from aplauso.wiring.parts import Appending, Projecting, Readers, limits, load_contests
 
 PACE: Final = 0.03
 """Seconds that an embedded projection leaves to the others between two batches, at least."""
@@ -43,7 +44,7 @@ class Embedded:
         self.log: VoteLog = SqliteLog(directory.log, appended=self._wake)
         self.collector = Collector(contests, self.log)
         self.clock = SystemClock()
-        self.caster = Caster(contests, Batcher(NearIntake(self.collector), limits(settings)), self.clock, new_id)
+        self.caster = Caster(contests, Batcher(NearIntake(self.collector), limits(settings)), self.clock, SteeredIds(1))
 
     def _wake(self) -> None:
         for event in self._arrivals:

@@ -5,8 +5,6 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from uuid_utils import uuid7
-
 from aplauso.domain.contest import Contest, parse
 from aplauso.domain.errors import AplausoError, FieldError, InvalidContest, Misconfigured, WrongLog
 from aplauso.flow.cast import Limits
@@ -61,11 +59,6 @@ class Projecting(NamedTuple):
 def limits(settings: Settings) -> Limits:
     """How the gateway gathers votes."""
     return Limits(settings.batch_wait_ms / 1000, settings.batch_flights, settings.max_waiting)
-
-
-def new_id() -> str:
-    """A new UUIDv7."""
-    return str(uuid7())
 
 
 def load_contests(directory: Path | None) -> dict[str, Contest]:

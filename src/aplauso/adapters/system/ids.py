@@ -1,0 +1,61 @@
+"""Ids of anonymous votes: random, yet those of one moment lie in one partition."""
+
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+from uuid_utils import uuid7
+
+from aplauso.domain.record import partition_of
+
+MOMENT: Final = 0.008
+"""Seconds for which ids are of one partition: about as long as a batch of single votes is gathered."""
+FRESH: Final = 1.0
+"""Seconds after which an id that was made and not given is thrown away: its time would be wrong."""
+
+
+class SteeredIds:
+    """Gives UUIDv7s, for a moment all of one partition, then of another one.
+
+    A partition's share of a batch is a request of its own to Kafka's broker, and costs more than the records in it.
+    Which partition an id belongs to is its hash, so ids are made until one is of the wanted partition; the others are
+    kept for the moment of theirs, so that about one is made for each that is given. See docs/adr/0008.
+
+    Args:
+        partitions: the log's.
+        clock: seconds, never going back.
+    """
+
+    def __init__(self, partitions: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._partitions = partitions
+        self._clock = clock
+        self._ready: list[list[str]] = [[] for _ in range(partitions)]
+        self._turns: list[int] = []
+        self._wanted = self._ready[0]
+        self._until = self._fresh_until = 0.0
+
+    def __call__(self) -> str:
+        """A new id."""
+        now = self._clock()
+        if now >= self._until:
+            self._turn(now)
+        wanted = self._wanted
+        while not wanted:
+            self._make()
+        return wanted.pop()
+
+    def _turn(self, now: float) -> None:
+        """Another partition's moment begins. They are dealt like cards: in no order, and each as often as any other."""
+        if now >= self._fresh_until:
+            self._fresh_until = now + FRESH
+            for kept in self._ready:
+                kept.clear()
+        if not self._turns:
+            self._turns = random.sample(range(self._partitions), self._partitions)
+        self._wanted = self._ready[self._turns.pop()]
+        self._until = now + MOMENT
+
+    def _make(self) -> None:
+        made = str(uuid7())
+        self._ready[partition_of(made.encode(), self._partitions)].append(made)

@@ -1,0 +1,103 @@
+"""Ids of anonymous votes."""
+
+import time
+import uuid
+from collections import Counter
+
+from aplauso.adapters.system.ids import FRESH, MOMENT, SteeredIds
+from aplauso.domain.record import is_anonymous, partition_of
+
+PARTITIONS = 12
+
+
+class Hand:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def partition(vote_id: str) -> int:
+    return partition_of(vote_id.encode(), PARTITIONS)
+
+
+def test_ids_are_anonymous_of_this_moment_and_all_different() -> None:
+    """Each is another UUIDv7 with the time of its making inside."""
+    ids = SteeredIds(PARTITIONS)
+    before = time.time_ns() // 1_000_000
+    given = [ids() for _ in range(2_000)]
+    after = time.time_ns() // 1_000_000
+    assert len(set(given)) == len(given)
+    assert all(is_anonymous(each) and before <= uuid.UUID(each).int >> 80 <= after for each in given)
+
+
+def test_ids_of_one_moment_lie_in_one_partition() -> None:
+    """As long as the moment lasts, and in another one when it is over."""
+    clock = Hand()
+    ids = SteeredIds(PARTITIONS, clock)
+    [first] = {partition(ids()) for _ in range(300)}
+    clock.seconds += MOMENT / 2
+    assert {partition(ids()) for _ in range(300)} == {first}
+    clock.seconds += MOMENT
+    [second] = {partition(ids()) for _ in range(300)}
+    assert second != first
+
+
+def test_every_partition_gets_as_much_as_the_others() -> None:
+    """Within as many moments as there are partitions each has exactly one, in no fixed order."""
+    clock = Hand()
+    ids = SteeredIds(PARTITIONS, clock)
+    rounds = []
+    for _ in range(8):
+        order = []
+        for _ in range(PARTITIONS):
+            clock.seconds += MOMENT
+            order.append(partition(ids()))
+        rounds.append(order)
+    assert all(Counter(order) == Counter(range(PARTITIONS)) for order in rounds)
+    assert len(set(map(tuple, rounds))) > 1
+
+
+def test_an_id_that_was_kept_is_not_given_when_it_has_grown_old() -> None:
+    """What is kept of other partitions is thrown away after a second, whoever comes then."""
+    clock = Hand()
+    ids = SteeredIds(PARTITIONS, clock)
+    for _ in range(500):
+        ids()
+    old = {each for kept in ids._ready for each in kept}
+    assert old
+    clock.seconds += FRESH + MOMENT
+    given = set()
+    for _ in range(PARTITIONS):
+        given |= {ids() for _ in range(200)}
+        clock.seconds += MOMENT
+    assert not given & old
+
+
+def test_about_one_id_is_made_for_each_that_is_given() -> None:
+    """At a steady pace what is made for one partition is given in its own moment."""
+    clock = Hand()
+    ids = SteeredIds(PARTITIONS, clock)
+    made = 0
+    make = ids._make
+
+    def counted() -> None:
+        nonlocal made
+        made += 1
+        make()
+
+    ids._make = counted  # type: ignore[method-assign]
+    for _ in range(20_000):
+        ids()
+        clock.seconds += MOMENT / 200
+    assert made < 20_000 * 1.25
+
+
+def test_a_log_of_one_partition_takes_any_id() -> None:
+    """Nothing is made in vain."""
+    ids = SteeredIds(1)
+    assert len({ids() for _ in range(100)}) == 100
+    assert ids._ready == [[]]
