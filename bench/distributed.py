@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from aplauso.adapters.redis.standings import RedisStandingsReader
 from aplauso.domain.record import partition_of
-from aplauso.wiring.distributed import redis_settings
+from aplauso.wiring.distributed.redis import redis_settings
 from bench.drain import kafka_bytes
 from bench.embedded import BARE, bare_granian
 from bench.harness import Row, Samples, at_least, at_most, cpu_seconds, figure, memory_mb, share_of

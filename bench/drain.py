@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from aplauso.flow.recount import recount
 from aplauso.ports.archive import ArchivedVote
-from aplauso.wiring.distributed import readers
+from aplauso.wiring.distributed.tools import readers
 from bench.harness import Row, Samples, at_least, at_most, cpu_seconds, figure, share_of
 from bench.records import backlog
 from bench.world import World, limit, rate_until, wait_until, world

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 from aplauso.adapters.redis.standings import RedisStandingsReader
-from aplauso.wiring.distributed import redis_settings
+from aplauso.wiring.distributed.redis import redis_settings
 from bench.harness import Row, Samples, at_most, figure
 from bench.records import backlog
 from bench.world import World, rate_until, world

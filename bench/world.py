@@ -16,7 +16,9 @@ from aplauso.adapters.redis.standings import RedisStandingsReader
 from aplauso.settings import Settings, load
 from aplauso.stack.process import free_port
 from aplauso.stack.system import Stack
-from aplauso.wiring.distributed import kafka_settings, mongo_settings, redis_settings
+from aplauso.wiring.distributed.kafka import kafka_settings
+from aplauso.wiring.distributed.mongo import mongo_settings
+from aplauso.wiring.distributed.redis import redis_settings
 from bench.harness import process
 
 CONTEST = "bandas-gt"

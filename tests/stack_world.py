@@ -30,7 +30,8 @@ from aplauso.domain.errors import Unavailable
 from aplauso.settings import Settings, load
 from aplauso.stack.process import Process, free_port
 from aplauso.stack.system import Stack
-from aplauso.wiring import Readers, distributed
+from aplauso.wiring import Readers
+from aplauso.wiring.distributed.tools import readers
 from embedded import JSON, VOTE, Answer, Ended, read_answer, wait_until, write_contest
 
 CONTESTS: Final = 30
@@ -190,7 +191,7 @@ class World(Client):
 
     def readers(self) -> Readers:
         """Readers of log, standings and archive, for the caller to close."""
-        return distributed.readers(load(self.stack.environment, None).settings)
+        return readers(load(self.stack.environment, None).settings)
 
     def counted_up_to_now(self, seconds: float) -> float:
         """Waits until the standings have gone, in every partition, as far as the log goes now; returns the seconds."""

@@ -21,7 +21,8 @@ from aplauso.domain.vote import Ballot, Vote
 from aplauso.flow.send import Answer
 from aplauso.ports.rejected import Place
 from aplauso.stack.kafka import free_low_port
-from aplauso.wiring.distributed import ARCHIVE_GROUP, TALLY_GROUP
+from aplauso.wiring.distributed.archive import ARCHIVE_GROUP
+from aplauso.wiring.distributed.tally import TALLY_GROUP
 from chaos.crowd import ANSWER_SECONDS
 from chaos.faults_process import ROOMS
 from chaos.scene import UNANSWERED, Scene, add

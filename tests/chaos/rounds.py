@@ -13,7 +13,7 @@ from typing import Final
 from aplauso.domain.vote import Ballot
 from aplauso.flow.traffic import Traffic
 from aplauso.ports.rejected import Place, Rejection
-from aplauso.wiring import distributed
+from aplauso.wiring.distributed import tools
 from chaos import faults_links, faults_log, faults_process, faults_redis  # noqa: F401 - they add their kinds
 from chaos.check import Checked, check
 from chaos.crowd import Crowd
@@ -183,7 +183,7 @@ class Trial:
                     result.wrong.append(f"{contest} counts a vote stamped {stamp}, and closed at {closes}")
 
     def _rejected(self) -> list[Rejection]:
-        log = distributed.rejected(self.world.settings)
+        log = tools.rejected(self.world.settings)
         try:
             return list(log.open())
         finally:

@@ -24,7 +24,7 @@ from aplauso.stack.process import Process
 from aplauso.stack.supervisor import LOOK_SECONDS, Say, Watched
 from aplauso.stack.system import Stack
 from aplauso.wiring import Readers
-from aplauso.wiring.distributed import readers
+from aplauso.wiring.distributed.tools import readers
 from chaos.proxy import Mode, Proxy
 from chaos.waiting import NotInTimeError
 

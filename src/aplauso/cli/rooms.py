@@ -38,12 +38,12 @@ def collector(port: Port = 3001, health_port: HealthPort = 9102, host: Host = No
 
 def tally(health_port: HealthPort = 9103, host: Host = None) -> None:
     """Fold the log into the live standings."""
-    uvloop.run(_room("projection").serve(_settings(host), "tally", health_port, _say("tally")))
+    uvloop.run(_room("tally").serve(_settings(host), health_port, _say("tally")))
 
 
 def archive(health_port: HealthPort = 9104, host: Host = None) -> None:
     """Keep every counted vote in the archive."""
-    uvloop.run(_room("projection").serve(_settings(host), "archive", health_port, _say("archive")))
+    uvloop.run(_room("archive").serve(_settings(host), health_port, _say("archive")))
 
 
 def board(port: Port = 8081, host: Host = None, contests: Contests = None) -> None:

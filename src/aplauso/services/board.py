@@ -15,7 +15,8 @@ from aplauso.web.health import Health
 from aplauso.web.pages import Pages
 from aplauso.web.results import Results
 from aplauso.web.site import Site
-from aplauso.wiring import distributed, load_contests
+from aplauso.wiring import load_contests
+from aplauso.wiring.distributed.board import board as build_board
 
 log = structlog.get_logger("aplauso.board")
 
@@ -34,7 +35,7 @@ async def serve(settings: Settings, port: int, announce: Callable[[str], None]) 
     """
     contests, metrics, ending = load_contests(settings.contests), Metrics(), Ending()
     default = default_contest(contests, settings)
-    board = distributed.board(settings)
+    board = build_board(settings)
 
     async def refresh() -> None:
         await note_standings(metrics, board, contests)

@@ -15,7 +15,7 @@ from aplauso.settings import Settings
 from aplauso.web.app import App
 from aplauso.web.health import Health
 from aplauso.wiring import load_contests
-from aplauso.wiring.distributed import CollectorParts
+from aplauso.wiring.distributed.collector import CollectorParts
 
 LOOK_SECONDS: Final = 1.0
 """How often the collector asks whether its log takes votes, and tells gateways when it does not."""

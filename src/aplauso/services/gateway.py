@@ -15,7 +15,7 @@ from aplauso.web.front import Front
 from aplauso.web.health import Health
 from aplauso.web.votes import Votes
 from aplauso.wiring import load_contests
-from aplauso.wiring.distributed import GatewayParts
+from aplauso.wiring.distributed.gateway import GatewayParts
 
 log = structlog.get_logger("aplauso.gateway")
 

@@ -13,18 +13,22 @@ from aplauso.services.watch import ProjectionWatch
 from aplauso.settings import Settings
 from aplauso.web.app import App
 from aplauso.web.health import Health
-from aplauso.wiring import Projecting, distributed
+from aplauso.wiring import Projecting
 
 log = structlog.get_logger("aplauso.projection")
 Name = Literal["tally", "archive"]
+Build = Callable[[Settings, ProjectionWatch], Projecting]
 
 
-async def serve(settings: Settings, name: Name, health_port: int, announce: Callable[[str], None]) -> None:
+async def serve(
+    settings: Settings, name: Name, build: Build, health_port: int, announce: Callable[[str], None]
+) -> None:
     """Runs one replica of a projection until a signal asks for a stop.
 
     Args:
         settings: of all rooms.
         name: which projection.
+        build: makes its parts.
         health_port: of `/healthz`, `/readyz` and `/metrics`.
         announce: called with their address once they answer.
 
@@ -32,7 +36,6 @@ async def serve(settings: Settings, name: Name, health_port: int, announce: Call
         Fatal: going on would give wrong numbers, or a setting or the address cannot be used.
     """
     metrics, ending = Metrics(), Ending()
-    build = distributed.tally if name == "tally" else distributed.archive
 
     def parts(watch: ProjectionWatch) -> Projecting:
         return build(settings, watch)

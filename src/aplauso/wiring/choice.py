@@ -15,9 +15,9 @@ from aplauso.wiring.parts import Appending, Readers
 
 
 def distributed() -> ModuleType:
-    """The module `aplauso.wiring.distributed`. Raises `Misconfigured` when its drivers are not installed."""
+    """The module `aplauso.wiring.distributed.tools`. Raises `Misconfigured` when its drivers are not installed."""
     try:
-        return import_module("aplauso.wiring.distributed")
+        return import_module("aplauso.wiring.distributed.tools")
     except ModuleNotFoundError as error:
         raise Misconfigured(f"{error.name} is not installed: pip install 'aplauso[distributed]'") from None
 

@@ -1,0 +1,27 @@
+"""The archive's parts."""
+
+from typing import Final
+
+from aplauso.adapters.kafka.source import KafkaSource
+from aplauso.adapters.mongo.archive import MongoArchive
+from aplauso.flow.project import Projection, Watch
+from aplauso.flow.worker import Worker
+from aplauso.settings import Settings
+from aplauso.wiring.distributed.kafka import kafka_settings
+from aplauso.wiring.distributed.mongo import mongo_settings
+from aplauso.wiring.parts import Projecting
+
+ARCHIVE_GROUP: Final = "aplauso.archive"
+
+
+def archive(settings: Settings, watch: Watch) -> Projecting:
+    """The projection into the archive."""
+    kafka = kafka_settings(settings)
+    source = KafkaSource(kafka, ARCHIVE_GROUP, settings.kafka_protocol, settings.kafka_session_seconds)
+    store, worker = MongoArchive(mongo_settings(settings)), Worker("archive-store")
+
+    def close() -> None:
+        for part in (worker, source, store):
+            part.close()
+
+    return Projecting(Projection(source, store, watch, worker=worker), source, lambda: None, close)
