@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle
@@ -56,30 +56,60 @@ class Round:
 
 
 class Deck:
-    """Deals kinds of faults: each kind once before any comes again.
+    """Deals kinds of faults from a shuffled pile, which is used up before all kinds are shuffled again.
+
+    Rounds come in sets too: one of each size from one to `most`, shuffled. That is three kinds a round in the mean, and
+    594 at least in any 200 successive rounds, wherever they begin: 39 whole sets of 15, and five rounds of the
+    sets at both ends, 1 + 2 and 1 + 2 + 3 at least. Of 54 kinds, one may be missing from what is left of a pile at
+    the beginning and from what is dealt of one at the end, 53 cards each; the other 488 are more than nine piles, so
+    that there are ten whole ones, and each has every kind.
 
     Args:
         kinds: all of them.
         rng: shuffles.
         most: kinds in a round.
+        times: how often each struck in former runs. What struck less than others comes first, before all are
+            shuffled: the least first, and one card less than a pile at most, so that the promise above holds.
     """
 
-    def __init__(self, kinds: Sequence[str], rng: random.Random, most: int = MOST_FAULTS) -> None:
+    def __init__(
+        self, kinds: Sequence[str], rng: random.Random, most: int = MOST_FAULTS, times: Mapping[str, int] | None = None
+    ) -> None:
         self._most = most
         self._kinds = sorted(kinds)
         self._rng = rng
-        self._left: list[str] = []
+        self._sizes: list[int] = []
+        self._pile = self._lacking(times or {})
+
+    def _lacking(self, times: Mapping[str, int]) -> list[str]:
+        most = max(times.get(kind, 0) for kind in self._kinds)
+        cards = [(level, self._rng.random(), kind) for kind in self._kinds for level in range(times.get(kind, 0), most)]
+        pile: list[str] = []
+        for _, _, kind in sorted(cards)[: len(self._kinds) - 1]:
+            # A kind that two cards of one round may name could not be dealt in its turn.
+            if kind in pile[max(0, len(pile) - self._most + 1) :]:
+                break
+            pile.append(kind)
+        return pile
 
     def deal(self) -> list[str]:
         """The faults of the next round: one to `most` of different kinds."""
+        if not self._sizes:
+            self._sizes = self._rng.sample(range(1, self._most + 1), self._most)
+        size = min(self._sizes.pop(), len(self._kinds))
         hand: list[str] = []
-        for _ in range(self._rng.randint(1, self._most)):
-            if not self._left:
-                self._left = self._rng.sample(self._kinds, len(self._kinds))
-            if self._left[-1] in hand:
-                break
-            hand.append(self._left.pop())
+        while len(hand) < size:
+            # A kind that the round has already waits for the next one.
+            at = next((at for at, kind in enumerate(self._pile) if kind not in hand), None)
+            if at is None:
+                self._pile += self._rng.sample(self._kinds, len(self._kinds))
+            else:
+                hand.append(self._pile.pop(at))
         return hand
+
+    def take_back(self, kinds: Iterable[str]) -> None:
+        """Puts kinds under the pile that were dealt and did not happen: they come again before the next shuffle."""
+        self._pile += kinds
 
 
 class Trial:

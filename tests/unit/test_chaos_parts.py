@@ -2,18 +2,20 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import pytest
 
+from aplauso.domain.verdict import Verdict
 from aplauso.ports.log import LogReader, Record
 from chaos import ledger, report
-from chaos.check import Since
+from chaos.check import Checked, Since
 from chaos.ledger import Line, Struck
-from chaos.rounds import Deck
-from chaos.scene import FAULTS
+from chaos.rounds import MOST_FAULTS, Deck, Round
+from chaos.scene import FAULTS, Event
 from chaos.waiting import NotInTimeError, until
 from chaos.words import words_of
 
@@ -28,14 +30,69 @@ def _struck(kind: str, alone: bool, recovery: float, **answers: int) -> Struck:
     return Struck(kind, alone, 200, 1.0, recovery, 1.5, 10, answers)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_every_kind_occurs_ten_times_in_200_rounds(seed: int) -> None:
-    """Whatever the seed, 200 rounds hold each kind of fault at least ten times, and none twice in a round."""
-    deck = Deck(list(FAULTS), random.Random(seed))
-    rounds = [deck.deal() for _ in range(200)]
+_UNEVEN: Final = {kind: at % 7 for at, kind in enumerate(FAULTS)}
+"""What a ledger may hold: some kinds often, some never."""
+
+
+def _least(rounds: Sequence[Sequence[str]]) -> int:
+    """How often the rarest of all kinds occurs."""
     times = Counter(kind for kinds in rounds for kind in kinds)
-    assert min(times[kind] for kind in FAULTS) >= 10
-    assert all(0 < len(set(kinds)) == len(kinds) for kinds in rounds)
+    return min(times[kind] for kind in FAULTS)
+
+
+@pytest.mark.parametrize("times", [{}, _UNEVEN, {"kill tally": 1}], ids=["fresh", "uneven", "one"])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_kind_occurs_ten_times_in_any_200_rounds(seed: int, times: Mapping[str, int]) -> None:
+    """Any 200 successive rounds hold each kind ten times, none twice in a round, whatever seed and ledger."""
+    deck = Deck(list(FAULTS), random.Random(seed), times=times)
+    rounds = [deck.deal() for _ in range(500)]
+    assert min(_least(rounds[first : first + 200]) for first in range(301)) >= 10
+    assert all(len(set(kinds)) == len(kinds) for kinds in rounds)
+    assert {len(kinds) for kinds in rounds} == set(range(1, MOST_FAULTS + 1))
+
+
+def test_the_deck_keeps_what_its_arithmetic_says() -> None:
+    """The worst 200 rounds have cards enough for the kinds that there are: another kind more needs larger rounds."""
+    sizes = range(1, MOST_FAULTS + 1)
+    ends = min(sum(sizes[:first]) + sum(sizes[: len(sizes) - first]) for first in range(1, len(sizes)))
+    fewest = (200 // len(sizes) - 1) * sum(sizes) + ends
+    most_without = 9 * len(FAULTS) + 2 * (len(FAULTS) - 1)
+    assert fewest > most_without
+
+
+def test_what_the_ledger_lacks_comes_first() -> None:
+    """Kinds that struck less than others come first, the least first; then all are equal, and all come."""
+    kinds = ["a", "b", "c", "d", "e"]
+    deck = Deck(kinds, random.Random(1), most=1, times={"a": 3, "b": 2, "c": 3, "d": 1, "e": 3})
+    first = [deck.deal()[0] for _ in range(3)]
+    assert first[0] == "d"
+    assert sorted(first[1:]) == ["b", "d"]
+    assert sorted(deck.deal()[0] for _ in range(5)) == kinds
+
+
+def test_what_did_not_happen_is_dealt_again() -> None:
+    """A kind that was dealt and could not happen comes again before the next shuffle."""
+    kinds = list(FAULTS)
+    deck = Deck(kinds, random.Random(2), most=1)
+    lost = deck.deal()
+    deck.take_back(lost)
+    rest = [deck.deal()[0] for _ in range(len(kinds))]
+    assert rest[-1] == lost[0]
+    assert sorted(rest) == sorted(kinds)
+
+
+def test_fewer_kinds_than_a_round_could_have() -> None:
+    """Two kinds make rounds of one and of two."""
+    deck = Deck(["a", "b"], random.Random(3))
+    assert {tuple(sorted(deck.deal())) for _ in range(50)} == {("a",), ("b",), ("a", "b")}
+
+
+def test_only_faults_that_happened_are_in_the_ledger() -> None:
+    """A fault whose part was never seen to break and to come back is not counted."""
+    happened, skipped = Event("kill tally", False), Event("kill kafka", False, struck=5.0)
+    happened.struck, happened.back = 5.0, 7.0
+    result = Round(1, [happened, skipped], checked=Checked(Verdict(), [], {}))
+    assert ledger.kinds([ledger.line_of(1, result)]) == {"kill tally": 1}
 
 
 def test_a_seed_gives_the_same_rounds() -> None:
