@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from chaos import ledger
 from chaos.ledger import Line, Struck
-from chaos.scene import UNANSWERED
+from chaos.scene import FAULTS, UNANSWERED
 from chaos.words import words_of
 
 _HEAD: Final = """\
@@ -23,9 +23,10 @@ told about is looked for, by its id, in the log, the standings and the archive. 
 {total.invented} invented.** {undecided:,} votes were undecided for their senders; {found:,} of these are in the
 log, the others are not, and both is right.
 
-In each round one to five faults overlap; each struck while at least {least} votes were unanswered. One machine
-with two cores ran everything, with one broker, a call's deadline of 4 s and sessions of 2 s (by default 10 s and 6
-s), two replicas of tally and archive, one of each other room.
+There are {kinds} kinds of fault; the rarest struck {rarest} times. In each round one to five of them overlap; each
+struck while at least {least} votes were unanswered, and what could not be shown to have happened is not counted.
+One machine with two cores ran everything, with one broker, a call's deadline of 4 s and sessions of 2 s (by default
+10 s and 6 s), two replicas of tally and archive, one of each other room.
 
 - *lasted*: from the strike until the part was back or the link was mended, its start included.
 - *intake back*: from then to the first receipt of a vote that was sent afterwards.
@@ -60,9 +61,11 @@ def page(lines: Sequence[Line]) -> str:
     for line in lines:
         for fault in line.faults:
             cases[fault.kind].append(Case(fault, line.standings))
+    times = ledger.kinds(lines)
     head = _HEAD.format(
         total=ledger.total(lines), least=UNANSWERED,
         undecided=sum(line.undecided for line in lines), found=sum(line.undecided_counted for line in lines),
+        kinds=len(FAULTS), rarest=min(times[kind] for kind in FAULTS),
     )  # fmt: skip
     rows = [_COLUMNS, ("---",) * len(_COLUMNS), *(_row(kind, cases[kind]) for kind in sorted(cases))]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
