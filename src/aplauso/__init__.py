@@ -13,7 +13,7 @@ The path of a vote, file by file:
 6. `flow/recount.py` folds the log again (`domain/tally.py`) and compares.
 
 What the outside has to promise stands in `ports/`; who keeps the promise, in `adapters/`;
-`wiring.py` brings the two together, and `services/` runs them.
+`wiring/` brings the two together, and `services/` runs them.
 """
 
 __version__ = "0.1.0"

@@ -120,3 +120,33 @@ except Misconfigured as error:
     done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "is not installed: pip install 'aplauso[distributed]'" in done.stdout
+
+
+DRIVERS = {"aiohttp", "confluent_kafka", "grpc", "jinja2", "pymongo", "redis", "sqlite3"}
+LOADED = {
+    "gateway": {"grpc"},
+    "collector": {"confluent_kafka", "grpc"},
+    "tally": {"confluent_kafka", "redis"},
+    "archive": {"confluent_kafka", "pymongo"},
+    "board": {"jinja2", "pymongo", "redis"},
+}
+"""What each room needs of the drivers, and of what else is large."""
+
+
+@pytest.mark.parametrize("room", LOADED)
+def test_a_room_loads_its_own_drivers_and_no_others(room: str) -> None:
+    """The command of a room, up to where the room would run, imports what that room needs: the rest is memory."""
+    script = f"""
+import sys
+import uvloop
+def run(coroutine):
+    coroutine.close()
+    print(*sys.modules)
+uvloop.run = run
+sys.argv = ["aplauso", {room!r}]
+from aplauso.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert DRIVERS & set(done.stdout.split()) == LOADED[room]

@@ -1,51 +1,77 @@
 """The command `aplauso`."""
 
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from aplauso import __version__
-from aplauso.cli.contest import contest_app
-from aplauso.cli.doctor import doctor
-from aplauso.cli.load import load
-from aplauso.cli.recount import recount
-from aplauso.cli.rejected import rejected_app
-from aplauso.cli.rooms import archive, board, collector, gateway, tally
-from aplauso.cli.settings import settings
 from aplauso.cli.terminal import printable
-from aplauso.cli.up import up
-from aplauso.cli.verify import verify
-from aplauso.cli.vote import vote
 from aplauso.domain.errors import AplausoError
+
+_PLACES: Final = {
+    "up": ("up", "up"),
+    "vote": ("vote", "vote"),
+    "load": ("load", "load"),
+    "recount": ("recount", "recount"),
+    "verify": ("verify", "verify"),
+    "gateway": ("rooms", "gateway"),
+    "collector": ("rooms", "collector"),
+    "tally": ("rooms", "tally"),
+    "archive": ("rooms", "archive"),
+    "board": ("rooms", "board"),
+    "settings": ("settings", "settings"),
+    "doctor": ("doctor", "doctor"),
+    "contest": ("contest", "contest_app"),
+    "rejected": ("rejected", "rejected_app"),
+}
+"""Each command, or group of commands: the module of this package that has it, and its name there."""
+
+
+class _Commands(Mapping[str, Any]):
+    """Loads a command when it is asked for: a room has no use for what the others need, and would keep it in memory."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            module, attribute = _PLACES[name]
+            found = getattr(import_module(f"{__name__}.{module}"), attribute)
+            own = typer.Typer()
+            if isinstance(found, typer.Typer):
+                own.add_typer(found, name=name)
+            else:
+                own.command(name)(found)
+            self._loaded |= get_group(own).commands
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_PLACES)
+
+    def __len__(self) -> int:
+        return len(_PLACES)
+
+
+class _Group(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands: Any = _Commands()
+
 
 app = typer.Typer(
     name="aplauso",
+    cls=_Group,
     help="Live voting for contests: no acknowledged vote lost, none counted twice, and anybody can recount.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_COMMANDS: tuple[Callable[..., Any], ...] = (
-    up,
-    vote,
-    load,
-    recount,
-    verify,
-    gateway,
-    collector,
-    tally,
-    archive,
-    board,
-    settings,
-    doctor,
-)
-for command in _COMMANDS:
-    app.command()(command)
-app.add_typer(contest_app, name="contest")
-app.add_typer(rejected_app, name="rejected")
 
 
 def _print_version(wanted: bool) -> None:
