@@ -5,6 +5,7 @@ import itertools
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -174,8 +175,11 @@ class App:
 
 
 async def _send(proto: Any, stream: Stream) -> None:
-    """Sends a stream until it ends or its client hangs up."""
+    """Sends a stream until it ends or its client hangs up; one that is pushed goes on when this has returned."""
     transport = proto.response_stream(200, stream.headers)
+    if callable(stream.chunks):
+        stream.chunks(partial(_push, transport))
+        return
     try:
         async for chunk in stream.chunks:
             await transport.send_bytes(chunk)
@@ -183,3 +187,14 @@ async def _send(proto: Any, stream: Stream) -> None:
         log.debug("a viewer left", why=str(error))
     finally:
         await stream.chunks.aclose()  # type: ignore[attr-defined]
+
+
+def _push(transport: Any, chunk: bytes) -> bool:
+    # Granian hands the bytes to its own thread in the call, and what is awaited only tells whether that worked.
+    try:
+        for _ in transport.send_bytes(chunk).__await__():
+            raise RuntimeError("Granian wants to wait with a stream")
+    except Exception as error:  # noqa: BLE001 - Granian's own errors: the viewer is gone
+        log.debug("a viewer left", why=str(error))
+        return False
+    return True

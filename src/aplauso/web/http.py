@@ -6,7 +6,7 @@ like one that is complete: all three are watched here.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import parse_qs
 
@@ -56,11 +56,15 @@ class Response(NamedTuple):
     body: bytes
 
 
+Push = Callable[[bytes], bool]
+"""Sends some more of an answer without waiting; False when the client has gone."""
+
+
 class Stream(NamedTuple):
-    """An answer that goes on; None stands for a sign of life."""
+    """An answer that goes on: in chunks, or as somebody pushes who is told how; it ends when nobody can any more."""
 
     headers: list[tuple[str, str]]
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncIterator[bytes] | Callable[[Push], None]
 
 
 class Deadline:
