@@ -20,7 +20,11 @@ PATIENT = Limits(wait=60.0, flights=2)
 
 def submitted(batcher: Batcher, votes: int, first: int = 0) -> list[asyncio.Task[Receipt]]:
     """So many votes, each handed in alone, at the same time."""
-    return [asyncio.create_task(batcher.submit(a_vote(serial))) for serial in range(first, first + votes)]
+
+    async def one(serial: int) -> Receipt:
+        return await batcher.submit(a_vote(serial))
+
+    return [asyncio.create_task(one(serial)) for serial in range(first, first + votes)]
 
 
 def sizes(intake: FakeIntake) -> list[int]:

@@ -7,10 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aplauso.domain.errors import BadRecord
-from aplauso.domain.record import MAX_BYTES, REASONS, check, decode, encode, is_anonymous, partition_of
+from aplauso.domain.record import (
+    MAX_BYTES,
+    REASONS,
+    check,
+    decode,
+    encode,
+    encode_batch,
+    is_anonymous,
+    partition_of,
+    to_message,
+)
 from aplauso.domain.text import fold, normalise
 from aplauso.domain.vote import Vote
-from aplauso.v1 import vote_pb2
+from aplauso.v1 import collector_pb2, vote_pb2
 from unit.fakes import NOW, a_vote, anonymous_id, keyed_id
 
 _MASK = 0xFFFFFFFF
@@ -49,6 +59,21 @@ def test_the_partition_is_that_of_kafkas_partitioner(key: bytes, known: int) -> 
     for partitions in (2, 3, 12, 48, 1000):
         assert partition_of(key, partitions) == (known & 0x7FFFFFFF) % partitions
     assert partition_of(key, 1) == 0
+
+
+_texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=60)
+_numbers = st.integers(-(2**31), 2**31 - 1) | st.integers(0, 2200)
+_stamps = st.integers(-(2**63), 2**63 - 1) | st.integers(NOW, NOW + 3)
+_ids = st.integers(0, 5).map(a_vote).map(lambda vote: vote.id) | _texts | st.just("ñ" * 36)
+VOTES = st.builds(Vote, _ids, _texts, _texts, _texts, _numbers, _numbers, _stamps, _texts, _texts)
+
+
+@given(st.lists(VOTES, max_size=5))
+def test_a_vote_is_encoded_as_protobuf_encodes_it(votes: list[Vote]) -> None:
+    """Byte for byte, whatever its fields hold, alone and in a batch."""
+    messages = [to_message(vote) for vote in votes]
+    assert [encode(vote) for vote in votes] == [message.SerializeToString() for message in messages]
+    assert encode_batch(votes) == collector_pb2.VoteBatch(votes=messages).SerializeToString()
 
 
 @given(st.binary(max_size=60) | st.uuids().map(lambda each: str(each).encode()), st.integers(1, 100))

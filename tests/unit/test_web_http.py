@@ -56,7 +56,7 @@ class Scope:
 def request(proto: Proto, method: str = "POST", **headers: str | None) -> Request:
     """A request; underscores of header names stand for hyphens."""
     named = Headers({name.replace("_", "-"): value for name, value in headers.items()})
-    return Request(Scope(method, named), proto, "id", Deadlines())
+    return Request(Scope(method, named), proto, lambda: "id", Deadlines())
 
 
 async def test_a_body_is_read_whole() -> None:

@@ -5,6 +5,8 @@ reader, today or after a rebuild, comes to the same answer. The reasons are a cl
 """
 
 import re
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -43,7 +45,46 @@ def is_anonymous(vote_id: str) -> bool:
 
 def encode(vote: Vote) -> bytes:
     """The vote as `aplauso.v1.Vote`, the value of its record."""
-    return to_message(vote).SerializeToString()
+    return _text(vote).encode("latin-1")
+
+
+def encode_batch(votes: Iterable[Vote]) -> bytes:
+    """The votes as `aplauso.v1.VoteBatch`."""
+    return "".join([f"{_frame(len(text))}{text}" for text in map(_text, votes)]).encode("latin-1")
+
+
+def _text(vote: Vote) -> str:
+    """The bytes of a vote, each as the character of its number: put together as text they cost a third.
+
+    Protobuf writes fields in the order of their numbers: the id first, the stamp between what votes for the same
+    album with the same rank have in common.
+    """
+    if len(vote.id) != 36 or not vote.id.isascii():
+        return to_message(vote).SerializeToString().decode("latin-1")
+    head, tail = _around(vote.contest, vote.name, vote.album, vote.year, vote.rank, vote.band, vote.record)
+    return f"\n${vote.id}{head}{_stamp(vote.cast_at)}{tail}"
+
+
+@lru_cache(maxsize=4096)
+def _around(contest: str, name: str, album: str, year: int, rank: int, band: str, record: str) -> tuple[str, str]:
+    head = vote_pb2.Vote(contest=contest, name=name, album=album, year=year, rank=rank)
+    tail = vote_pb2.Vote(band=band, record=record)
+    return head.SerializeToString().decode("latin-1"), tail.SerializeToString().decode("latin-1")
+
+
+@lru_cache(maxsize=256)
+def _stamp(cast_at: int) -> str:
+    return vote_pb2.Vote(cast_at_ms=cast_at).SerializeToString().decode("latin-1")
+
+
+@lru_cache(maxsize=1024)
+def _frame(length: int) -> str:
+    """What stands before a vote of so many bytes in a `VoteBatch`: tag 1, kind 2, the length as a varint."""
+    text = "\n"
+    while length > 0x7F:
+        text += chr(length & 0x7F | 0x80)
+        length >>= 7
+    return text + chr(length)
 
 
 def to_message(vote: Vote) -> vote_pb2.Vote:

@@ -56,15 +56,18 @@ class Batcher:
         self._timer: asyncio.Handle | None = None
         self._unanswered = 0
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def submit(self, vote: Vote) -> Receipt:
-        """Hands in one vote and returns its receipt.
+    def submit(self, vote: Vote) -> asyncio.Future[Receipt]:
+        """Hands in one vote; its receipt comes when it is awaited.
 
         Raises:
             NotRecorded: too many votes wait already, or the batcher is closed.
         """
         self._admit(1)
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Receipt] = loop.create_future()
         self._votes.append(vote)
         self._futures.append(future)
@@ -72,7 +75,7 @@ class Batcher:
             self._send()
         elif self._timer is None:
             self._timer = loop.call_later(self._limits.wait, self._due) if self._flights else loop.call_soon(self._due)
-        return await future
+        return future
 
     async def submit_many(self, votes: Sequence[Vote]) -> Sequence[Receipt]:
         """Hands in votes that came together and returns their receipts, in order. Raises as `submit`."""

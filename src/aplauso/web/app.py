@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import re
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -17,7 +16,6 @@ from aplauso.web.http import ClientGone, Deadlines, HTTPError, Request, Response
 
 Handler = Callable[..., Awaitable[Response | Stream]]
 """Takes the request and, for a path with a gap, what stood there."""
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET_SECONDS: Final = 0.15
 _DRAIN_SECONDS: Final = 1.0
 log = structlog.get_logger("aplauso.http")
@@ -91,7 +89,7 @@ class App:
 
     async def __rsgi__(self, scope: Scope, proto: Any) -> None:
         """Answers one request."""
-        request = Request(scope, proto, self._request_id(scope), self._deadlines)
+        request = Request(scope, proto, self._new_id, self._deadlines)
         try:
             answer = await self._answer(request)
         except ClientGone as gone:
@@ -115,25 +113,23 @@ class App:
         else:
             proto.response_bytes(answer.status, answer.headers, answer.body)
 
-    def _request_id(self, scope: Scope) -> str:
-        given = scope.headers.get("x-request-id")
-        if given is not None and _REQUEST_ID.fullmatch(given):
-            return str(given)
+    def _new_id(self) -> str:
         return f"{self._boot}-{next(self._count):x}"
 
-    async def _answer(self, request: Request) -> Response | Stream:
+    def _answer(self, request: Request) -> Awaitable[Response | Stream]:
+        """What the request's handler will answer. Raises `HTTPError`; the handler may as well, at once or later."""
         methods, gap = self._find(request.path)
         method = "GET" if request.method == "HEAD" else request.method
         handler = methods.get(method)
         if handler is not None:
-            return await (handler(request) if gap is None else handler(request, gap))
+            return handler(request) if gap is None else handler(request, gap)
         if method == "OPTIONS" and methods:
             return self._preflight(request, methods)
         if methods:
             allowed = ", ".join(sorted({*methods, *({"HEAD"} if "GET" in methods else ())}))
             raise HTTPError(405, f"{request.path} answers {allowed}", "method-not-allowed", [("allow", allowed)])
         if method == "GET" and self._fallback is not None:
-            return await self._fallback(request)
+            return self._fallback(request)
         raise nothing_here()
 
     def _find(self, path: str) -> tuple[dict[str, Handler], str | None]:
@@ -155,7 +151,7 @@ class App:
             log.warning("not done", request=request.id, path=request.path, status=answer.status, why=str(error))
         return answer
 
-    def _preflight(self, request: Request, methods: dict[str, Handler]) -> Response:
+    async def _preflight(self, request: Request, methods: dict[str, Handler]) -> Response:
         headers = [
             ("allow", ", ".join(sorted(methods))),
             ("access-control-allow-methods", ", ".join(sorted(methods))),

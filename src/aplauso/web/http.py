@@ -6,6 +6,7 @@ like one that is complete: all three are watched here.
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import parse_qs
@@ -19,6 +20,7 @@ READ_SECONDS: Final = 10.0
 DISCARD_BYTES: Final = 16 * 1024 * 1024
 """A body that is refused is read to its end up to so many bytes: most clients look for an answer only then."""
 Headers = Sequence[tuple[str, str]]
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Scope(Protocol):
@@ -67,70 +69,72 @@ class Stream(NamedTuple):
     chunks: AsyncIterator[bytes] | Callable[[Push], None]
 
 
-class Deadline:
-    """A task that has to be somewhere by a moment of the loop's time."""
-
-    __slots__ = ("at", "passed", "task")
-
-    def __init__(self, task: "asyncio.Task[Any]", at: float) -> None:
-        self.task = task
-        self.at = at
-        self.passed = False
-
-
 class Deadlines:
     """Cancels tasks that are late, looked after once a second.
 
     `asyncio.timeout` does the same to the millisecond, with a timer for each request: a fifth of what a vote
-    costs here, for a precision that a slow client does not deserve.
+    costs here, for a precision that a slow client does not deserve. Used by one event loop.
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[int, Deadline] = {}
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._waiting: dict[asyncio.Task[Any], float] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._now = 0.0  # of the loop's time, at the latest look
+        self._watched = False
 
-    def start(self, seconds: float) -> Deadline:
-        """The running task has to call `end` within so many seconds, and up to one more."""
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
+    def start(self, seconds: float) -> "asyncio.Task[Any]":
+        """The running task, which is returned, has to call `end` within so many seconds, and up to two more."""
+        task = asyncio.current_task(self._loop)
         assert task is not None
-        deadline = Deadline(task, loop.time() + seconds)
-        self._waiting[id(deadline)] = deadline
-        if self._sweeper is None:
-            self._sweeper = loop.call_later(1.0, self._sweep, loop)
-        return deadline
+        if not self._watched:
+            self._loop = asyncio.get_running_loop()
+            self._now, self._watched = self._loop.time(), True
+            self._loop.call_later(1.0, self._sweep, self._loop)
+        self._waiting[task] = self._now + 1.0 + seconds
+        return task
 
-    def end(self, deadline: Deadline) -> None:
-        """The task is there."""
-        self._waiting.pop(id(deadline), None)
+    def end(self, task: "asyncio.Task[Any]") -> bool:
+        """The task is there; says whether it was late and has been cancelled."""
+        if self._waiting.pop(task, None) is not None:
+            return False
+        self._late.discard(task)
+        return True
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
-        for late in [deadline for deadline in self._waiting.values() if deadline.at <= now]:
-            late.passed = True
-            late.task.cancel()
-            self.end(late)
-        self._sweeper = loop.call_later(1.0, self._sweep, loop) if self._waiting else None
+        self._now = loop.time()
+        for late in [task for task, at in self._waiting.items() if at <= self._now]:
+            del self._waiting[late]
+            self._late.add(late)
+            late.cancel()
+        self._watched = bool(self._waiting)
+        if self._watched:
+            loop.call_later(1.0, self._sweep, loop)
 
 
 class Request:
     """One request."""
 
-    __slots__ = ("_begun", "_deadlines", "_proto", "id", "method", "path", "scope")
+    __slots__ = ("_begun", "_deadlines", "_names", "_proto", "id", "method", "path", "scope")
 
-    def __init__(self, scope: Scope, proto: Any, request_id: str, deadlines: Deadlines) -> None:
+    def __init__(self, scope: Scope, proto: Any, new_id: Callable[[], str], deadlines: Deadlines) -> None:
         self.scope = scope
         self._proto = proto
         self._deadlines = deadlines
         self._begun = False
-        self.id = request_id
+        # Asked for once: a look at the headers themselves costs as much as all of their names.
+        self._names: Sequence[str] = scope.headers.keys()
+        given = self.header("x-request-id")
+        self.id = given if given is not None and _REQUEST_ID.fullmatch(given) else new_id()
         self.method = scope.method
         self.path = scope.path
 
     def header(self, name: str) -> str | None:
         """A header's value; `name` in lower case. A value that is not visible ASCII is "", not as if it were absent."""
+        if name not in self._names:
+            return None
         value: str | None = self.scope.headers.get(name)
-        return "" if value is None and name in self.scope.headers else value
+        return "" if value is None else value
 
     def single(self, name: str) -> str | None:
         """The same, and "" when the header came more than once: nobody can tell which one is meant."""
@@ -155,20 +159,20 @@ class Request:
         """
         self._begun = True
         announced = self._announced(limit)
-        deadline = self._deadlines.start(seconds)
+        task = self._deadlines.start(seconds)
         try:
             body = await (self._counted(limit) if announced is None or announced > limit else self._proto())
         except asyncio.CancelledError:
-            if not deadline.passed:
+            if not self._deadlines.end(task):
                 raise
-            deadline.task.uncancel()
+            task.uncancel()
             raise HTTPError(408, f"the body did not come within {seconds:.0f} s", "too-slow", CLOSE) from None
         except AplausoError:
             raise
         except Exception as error:  # noqa: BLE001 - Granian's own errors: the connection broke
             raise ClientGone(str(error)) from None
         finally:
-            self._deadlines.end(deadline)
+            self._deadlines.end(task)
         if announced is not None and len(body) != announced:
             raise ClientGone(f"{len(body)} bytes of {announced}")
         return bytes(body)
@@ -180,15 +184,16 @@ class Request:
                 await self.body(0)
 
     def _announced(self, limit: int) -> int | None:
-        length = self.scope.headers.get("content-length")
+        length = self.header("content-length")
         if length is None:
             return None
         if not length.isdigit():
             raise HTTPError(400, "Content-Length is not a number", "malformed", CLOSE)
+        announced = int(length)
         # Who expects "100 Continue" has not begun to send, and need not.
-        if int(length) > (limit if self.header("expect") is not None else max(limit, DISCARD_BYTES)):
+        if announced > limit and (announced > DISCARD_BYTES or self.header("expect") is not None):
             raise too_large(limit, CLOSE)
-        return int(length)
+        return announced
 
     async def _counted(self, limit: int) -> bytearray:
         body, size, empty = bytearray(), 0, 0

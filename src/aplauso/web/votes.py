@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -42,18 +42,18 @@ class Votes:
         self._seconds: list[float] = []
         self._recorded: dict[str, int] = {}
 
-    async def insert(self, request: Request) -> Response:
+    def insert(self, request: Request) -> Awaitable[Response]:
         """`POST /insert`: a vote in the default contest."""
         if self._default is None:
             raise HTTPError(404, "there is no default contest: name one at /v1/contests/{contest}/votes", "not-found")
-        return await self._single(request, self._default)
+        return self._single(request, self._default)
 
-    async def cast(self, request: Request, contest_id: str) -> Response:
+    def cast(self, request: Request, contest_id: str) -> Awaitable[Response]:
         """`POST /v1/contests/{contest}/votes`: a vote, or a batch of them."""
         contest = self._caster.contest(contest_id)
         if media_type(request) == _NDJSON:
-            return await self._batch(request, contest)
-        return await self._single(request, contest)
+            return self._batch(request, contest)
+        return self._single(request, contest)
 
     async def _single(self, request: Request, contest: Contest) -> Response:
         started = time.perf_counter()

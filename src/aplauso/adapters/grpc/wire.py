@@ -1,8 +1,11 @@
 """What both ends of a call must agree on: names, receipts, and how a refusal of a whole call is marked."""
 
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from aplauso.domain.errors import Undecided
+from aplauso.domain.vote import Vote
 from aplauso.ports.intake import Receipt, Status
 from aplauso.v1 import collector_pb2 as pb
 
@@ -33,6 +36,24 @@ _FROM_WIRE: Final = {code: status for status, code in _TO_WIRE.items()}
 def undecided(vote_id: str, why: str) -> Receipt:
     """The receipt of a vote of which nobody can tell whether it is in the log."""
     return Receipt(vote_id, Status.UNDECIDED, Undecided.reason, "", why)
+
+
+def all_recorded(votes: Iterable[Vote]) -> bytes:
+    """The `BatchReceipt` that says of each of the votes, all of which have an id, that it is recorded."""
+    parts = []
+    for vote in votes:
+        before, after = _recorded(vote.cast_at)
+        parts.append(f"{before}{vote.id}{after}")
+    return "".join(parts).encode("latin-1")
+
+
+@lru_cache(maxsize=256)
+def _recorded(cast_at: int) -> tuple[str, str]:
+    """What stands before and after the id in such a receipt, each byte as the character of its number."""
+    receipt = pb.VoteReceipt(id="-" * 36, status=pb.STATUS_RECORDED, cast_at_ms=cast_at)
+    text = pb.BatchReceipt(receipts=[receipt]).SerializeToString().decode("latin-1")
+    before, after = text.split("-" * 36)
+    return before, after
 
 
 def to_wire(receipt: Receipt, cast_at: int) -> pb.VoteReceipt:
