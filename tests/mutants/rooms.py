@@ -109,8 +109,8 @@ FLOW: Final = (
         "if not result.why]", "]", unit("killers", "test_a_retry_that_fails_leaves_no_mark"),
     ),
     mutant(
-        "board: more than five frames a second", "flow/board.py",
-        "if silence >= INTERVAL and await", "if await",
+        "board: more than five frames a second", "flow/feed.py",
+        " and now - seat.at >= INTERVAL", "",
         unit("board", "test_a_stream_never_sends_more_than_five_a_second"),
     ),
 )  # fmt: skip
@@ -175,7 +175,7 @@ WEB: Final = (
     ),
     mutant(
         "web: a late body is not told from a cancelled call", "web/http.py",
-        "            late.passed = True\n", "", unit("web_http", "test_a_late_body_is_408"),
+        "            self._late.add(late)\n", "            self._waiting[late] = self._now + 60.0\n", unit("web_http", "test_a_late_body_is_408"),
     ),
     mutant(
         "web: the limit of a vote's body is that of a batch", "web/votes.py",

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Hashable
 from typing import Any
 
@@ -15,7 +16,9 @@ from aplauso.domain.position import Position
 from aplauso.domain.tally import Bands, count
 from aplauso.domain.vote import Vote
 from aplauso.flow import board as board_module
-from aplauso.flow.board import Board, Frame, make_frame
+from aplauso.flow import feed as feed_module
+from aplauso.flow.board import Board, make_frame
+from aplauso.flow.feed import Current, Feed, Frame
 from aplauso.ports.projection import LoggedVote
 from fakes_archive import FakeArchive, FakeArchiveReader, World
 from unit.fakes import NOW, FakeClock, FakeStandings, a_contest, a_vote, soon, until
@@ -49,6 +52,27 @@ class CountedStandings(FakeStandings):
         self.apply(0, expected, following, [LoggedVote(at, vote) for at, vote in enumerate(votes)])
 
 
+class Watching:
+    """A viewer, and what it was shown; one that has gone says so when it is shown something."""
+
+    def __init__(self) -> None:
+        self.shown: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.gone = False
+
+    def show(self, body: bytes | None) -> bool:
+        """Takes it."""
+        if not self.gone:
+            self.shown.put_nowait(body)
+        return not self.gone
+
+    async def following(self) -> dict[str, Any]:
+        """The next frame; signs of life are passed over."""
+        while (body := await soon(self.shown.get())) is None:
+            pass
+        decoded: dict[str, Any] = msgspec.json.decode(body)
+        return decoded
+
+
 class Room:
     """A board over standings and an archive in memory."""
 
@@ -56,7 +80,6 @@ class Room:
         self.standings, self.world = CountedStandings(), World()
         self.board = Board(self.standings, FakeArchiveReader(self.world), FakeClock())
         self.serial = 0
-        self.streams: list[AsyncIterator[bytes | None]] = []
 
     def vote(self, votes: int = 1) -> None:
         """Counts so many new votes."""
@@ -67,11 +90,11 @@ class Room:
         """The votes that the board shows."""
         return (await soon(self.board.frame(CONTEST))).total
 
-    def viewer(self) -> AsyncIterator[bytes | None]:
+    async def viewer(self) -> Watching:
         """Somebody who looks."""
-        stream = self.board.stream(CONTEST)
-        self.streams.append(stream)
-        return stream
+        watching = Watching()
+        self.board.watch(CONTEST, await soon(self.board.current(CONTEST)), watching.show)
+        return watching
 
 
 @pytest.fixture
@@ -80,17 +103,7 @@ async def room() -> AsyncIterator[Room]:
     made = Room()
     made.vote(3)
     yield made
-    for stream in made.streams:
-        await stream.aclose()  # type: ignore[attr-defined]
     await soon(made.board.close())
-
-
-async def following(stream: AsyncIterator[bytes | None]) -> dict[str, Any]:
-    """The stream's next frame; signs of life are passed over."""
-    while (body := await soon(anext(stream))) is None:
-        pass
-    decoded: dict[str, Any] = msgspec.json.decode(body)
-    return decoded
 
 
 async def test_a_frame_shows_what_was_counted(room: Room) -> None:
@@ -173,16 +186,16 @@ async def test_a_stream_begins_at_once(room: Room) -> None:
     """The first frame does not wait for a change, for every viewer."""
     for _ in range(2):
         started = time.monotonic()
-        assert (await following(room.viewer()))["total"] == 3
-        assert time.monotonic() - started < board_module.INTERVAL
+        assert (await (await room.viewer()).following())["total"] == 3
+        assert time.monotonic() - started < feed_module.INTERVAL
     assert room.board.viewers() == 2
 
 
 async def test_a_stream_tells_each_change_and_nothing_else(room: Room) -> None:
     """A new vote is a new frame within a blink; a batch that changes no standings is none."""
-    stream = room.viewer()
-    await following(stream)
-    waiting = asyncio.create_task(following(stream))
+    stream = await room.viewer()
+    await stream.following()
+    waiting = asyncio.create_task(stream.following())
     room.standings.cast()
     looks = room.standings.looks
     await until(lambda: room.standings.looks > looks + 3, "the position has moved and was seen")
@@ -190,55 +203,106 @@ async def test_a_stream_tells_each_change_and_nothing_else(room: Room) -> None:
     room.vote()
     started = time.monotonic()
     assert (await waiting)["total"] == 4
-    assert time.monotonic() - started < 2 * board_module.INTERVAL
+    assert time.monotonic() - started < 2 * feed_module.INTERVAL
 
 
 async def test_a_stream_never_sends_more_than_five_a_second(room: Room) -> None:
     """However fast votes come, and however many viewers arrive, two frames lie a fifth of a second apart."""
-    stream = room.viewer()
-    await following(stream)
+    stream = await room.viewer()
+    await stream.following()
     stop = asyncio.Event()
 
     async def storm() -> None:
         while not stop.is_set():
             room.vote()
-            await following(room.viewer())
+            await (await room.viewer()).following()
             await asyncio.sleep(0.01)
 
     storming = asyncio.create_task(storm())
     times = []
     for _ in range(4):
-        await following(stream)
+        await stream.following()
         times.append(time.monotonic())
     stop.set()
     await soon(storming)
     gaps = [after - before for before, after in itertools.pairwise(times)]
-    assert min(gaps) > board_module.INTERVAL - 0.03, gaps
+    assert min(gaps) > feed_module.INTERVAL - 0.03, gaps
 
 
-async def test_a_slow_viewer_misses_frames_and_gets_the_newest(room: Room) -> None:
-    """Who does not read gets no backlog: the next frame that is read is the newest one."""
-    slow, quick = room.viewer(), room.viewer()
-    await following(slow)
-    await following(quick)
-    for total in (4, 5, 6):
+async def test_whose_turn_comes_late_gets_the_newest_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Viewers are shown frames in slices: one who waits gets no backlog, and nobody two within a fifth of a second."""
+    monkeypatch.setattr(feed_module, "SLICE", 1)
+    frames = [a_reading(total) for total in range(4)]
+    feed, viewers = Feed(never), [Watching() for _ in range(3)]
+    for viewer in viewers:
+        feed.join(frames[0], viewer.show)
+    now = asyncio.get_running_loop().time() + 1
+    shown = []
+    turns = [(0.0, 1), (0.1, 2), (0.11, 2), (0.12, 2), (0.19, 3), (0.21, 3), (0.25, 3), (0.29, 3), (0.4, 3)]
+    for later, frame in turns:
+        feed._publish(frames[frame], now + later)
+        shown.append(feed._show(now + later))
+    await feed.close()
+    assert shown == [1, 1, 1, 0, 0, 1, 0, 0, 1]
+    assert [[(await viewer.following())["total"] for _ in range(viewer.shown.qsize())] for viewer in viewers] == [
+        [0, 1, 3],
+        [0, 2, 3],
+        [0, 2],
+    ]
+
+
+async def test_each_of_many_viewers_gets_each_change(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes many slices reaches everybody, and one who has gone is let go without a loss to the others."""
+    monkeypatch.setattr(feed_module, "SLICE", 7)
+    viewers = [await room.viewer() for _ in range(50)]
+    for viewer in viewers[::2]:
+        viewer.gone = True
+    for total in (4, 5):
         room.vote()
-        assert (await following(quick))["total"] == total
-    assert (await following(slow))["total"] == 6
-    room.vote()
-    assert [(await following(each))["total"] for each in (slow, quick)] == [7, 7]
+        for viewer in viewers[1::2]:
+            while (await viewer.following())["total"] < total:
+                pass
+    assert room.board.viewers() == 25
+    assert all(viewer.shown.qsize() == 1 for viewer in viewers[::2])
+
+
+@pytest.mark.parametrize(
+    ("viewers", "taken", "seconds"),
+    [
+        (250, 0.005, 0.0125),  # less than the least that a slice costs is not believed
+        (250, 0.010, 0.025),
+        (250, 5.0, 0.0625),  # others took that, not the viewers
+        (10_000, 0.005, 0.0125),
+        (10_000, 0.010, 0.02),  # each viewer has a frame within the second
+        (1_000_000, 5.0, 0.0002),
+    ],
+)
+def test_frames_take_a_part_of_a_core(viewers: int, taken: float, seconds: float) -> None:
+    """After a slice of 250 there is a pause by what the last one took, short enough for a frame a second."""
+    assert feed_module.pause(250, viewers, taken) == pytest.approx(seconds)
+
+
+async def never() -> Current:
+    """Is not asked."""
+    raise AssertionError
+
+
+def a_reading(total: int) -> Current:
+    """Standings of so many votes, read in that order."""
+    frame = make_frame("gt", count(a_vote(serial) for serial in range(total)).get("gt", {}), NOW)
+    return Current(total, frame, msgspec.json.encode(frame), float(total))
 
 
 async def test_a_late_viewer_is_told_nothing_twice(room: Room) -> None:
     """Who comes just after a change gets it as the first frame, and the next frame is the next change."""
-    first = room.viewer()
-    await following(first)
+    first = await room.viewer()
+    await first.following()
     room.vote()
     await past_the_cache()
-    late = room.viewer()
-    assert (await following(late))["total"] == 4
-    assert (await following(first))["total"] == 4
-    waiting = asyncio.create_task(following(late))
+    late = await room.viewer()
+    assert (await late.following())["total"] == 4
+    assert (await first.following())["total"] == 4
+    waiting = asyncio.create_task(late.following())
     looks = room.standings.looks
     await until(lambda: room.standings.looks > looks + 3, "the feed has looked again")
     assert not waiting.done()
@@ -249,65 +313,69 @@ async def test_a_late_viewer_is_told_nothing_twice(room: Room) -> None:
 async def test_a_stream_never_goes_back(room: Room) -> None:
     """Somebody who starts from an older reading takes nobody back to it, and is brought up to date."""
     old = await soon(room.board.current(CONTEST))
-    stream = room.viewer()
-    await following(stream)
+    stream = await room.viewer()
+    await stream.following()
     room.vote()
-    assert (await following(stream))["total"] == 4
-    late = room.board._feeds["gt"].follow(old)
-    room.streams.append(late)
-    assert (await following(late))["total"] == 4
+    assert (await stream.following())["total"] == 4
+    late = Watching()
+    room.board.watch(CONTEST, old, late.show)
+    assert (await late.following())["total"] == 4
     room.vote()
-    assert [(await following(each))["total"] for each in (stream, late)] == [5, 5]
+    assert [(await each.following())["total"] for each in (stream, late)] == [5, 5]
 
 
 async def test_a_silent_stream_gives_signs_of_life(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     """After fifteen seconds without a change a stream says that it is alive."""
-    assert board_module.HEARTBEAT == 15
-    monkeypatch.setattr(board_module, "HEARTBEAT", 0.3)
-    stream = room.viewer()
-    await following(stream)
-    assert await soon(anext(stream)) is None
-    assert await soon(anext(stream)) is None
+    assert feed_module.HEARTBEAT == 15
+    monkeypatch.setattr(feed_module, "HEARTBEAT", 0.3)
+    stream = await room.viewer()
+    await stream.following()
+    assert await soon(stream.shown.get()) is None
+    assert await soon(stream.shown.get()) is None
 
 
 async def test_a_store_that_goes_away_only_makes_a_stream_wait(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the store is away viewers keep what they have, signs of life go on, and then the newest frame comes."""
-    monkeypatch.setattr(board_module, "HEARTBEAT", 0.3)
-    stream = room.viewer()
-    await following(stream)
+    monkeypatch.setattr(feed_module, "HEARTBEAT", 0.3)
+    stream = await room.viewer()
+    await stream.following()
     room.standings.away = True
-    assert await soon(anext(stream)) is None
+    assert await soon(stream.shown.get()) is None
     with pytest.raises(Unavailable):
-        await following(room.viewer())
+        await room.viewer()
     room.standings.away = False
     room.vote()
-    assert (await following(stream))["total"] == 4
+    assert (await stream.following())["total"] == 4
 
 
 async def test_nobody_is_read_for_when_nobody_looks(room: Room) -> None:
     """When the last viewer has gone the store is left alone, and the next one starts it again."""
-    stream = room.viewer()
-    await following(stream)
-    await stream.aclose()  # type: ignore[attr-defined]
+    stream = await room.viewer()
+    await stream.following()
+    stream.gone = True
+    room.vote()
     await until(lambda: room.board.viewers() == 0, "the viewer has gone")
     task = room.board._feeds["gt"]._task
     await until(lambda: task is None or task.done(), "nobody looks at the store")
     room.vote()
     await past_the_cache()
-    again = room.viewer()
-    assert (await following(again))["total"] == 4
+    again = await room.viewer()
+    assert (await again.following())["total"] == 5
     room.vote()
-    assert (await following(again))["total"] == 5
+    assert (await again.following())["total"] == 6
 
 
 async def test_closing_ends_all_streams() -> None:
-    """`close` lets every viewer go."""
+    """`close` lets every viewer go, and one who comes afterwards is not kept: a stream ends when nobody holds it."""
     room = Room()
-    streams = [room.viewer() for _ in range(3)]
-    for stream in streams:
-        await following(stream)
-    waiting = [asyncio.ensure_future(anext(stream, b"ended")) for stream in streams]
+    watching = [await room.viewer() for _ in range(3)]
+    first = await soon(room.board.current(CONTEST))
+    feed = room.board._feeds["gt"]
+    held = [weakref.ref(viewer) for viewer in watching]
     await soon(room.board.close())
-    for stream, task in zip(streams, waiting, strict=True):
-        assert await soon(task) in (None, b"ended")
-        assert await soon(anext(stream, b"ended")) == b"ended"
+    watching.clear()
+    assert [ref() for ref in held] == [None] * 3
+    late = Watching()
+    feed.join(first, late.show)
+    assert late.shown.qsize() == 1
+    assert feed.viewers == 0

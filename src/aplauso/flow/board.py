@@ -5,54 +5,22 @@ gets the same bytes.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 import msgspec
 
 from aplauso.domain.contest import Contest, instant
-from aplauso.domain.errors import TryLater
-from aplauso.domain.tally import Bands, Standing, standings
+from aplauso.domain.tally import Bands, standings
+from aplauso.flow.feed import Current, Feed, Frame, Viewer
 from aplauso.ports.archive import ArchivedVote, ArchiveReader
 from aplauso.ports.clock import Clock
 from aplauso.ports.standings import StandingsReader
 
 T = TypeVar("T")
-INTERVAL: Final = 0.2
-"""Seconds between two frames of a stream, at least."""
-TICK: Final = 0.05
-"""Seconds between two looks at the store while somebody watches."""
-HEARTBEAT: Final = 15.0
-"""Seconds of silence after which a stream says that it is alive."""
 _FRESH: Final = 0.02
 """Seconds for which a look at the store's version is good."""
-
-
-class Frame(msgspec.Struct, frozen=True):
-    """A contest's standings as everybody gets them.
-
-    Attributes:
-        contest: its id.
-        total: votes counted.
-        standings: a line for each band.
-        as_of: when the standings were read, RFC 3339.
-    """
-
-    contest: str
-    total: int
-    standings: tuple[Standing, ...]
-    as_of: str
-
-
-class Current(msgspec.Struct):
-    """A frame, its JSON, the store's version that it shows, and when (loop time) that was last looked at."""
-
-    version: Hashable
-    frame: Frame
-    body: bytes
-    checked: float
 
 
 class Board:
@@ -96,17 +64,12 @@ class Board:
         await self._in(self._standings_thread, self._standings.version)
         await self._in(self._archive_thread, self._archive.partitions)
 
-    async def stream(self, contest: Contest) -> AsyncIterator[bytes | None]:
-        """A contest's standings as JSON: one at once, then one for each change; None is a sign of life.
+    def watch(self, contest: Contest, first: Current, viewer: Viewer) -> None:
+        """Shows a viewer a contest's standings: what `current` gave at once, or what is newer, then each change.
 
-        A reader that is slow gets the newest frame and misses those in between. Raises `Unavailable` when the
-        first frame cannot be read; later failures only make the stream wait.
+        A store that is away only makes a viewer wait.
         """
-        current = await self.current(contest)
-        feed = self._feeds.setdefault(contest.id, Feed(lambda: self.current(contest)))
-        async with contextlib.aclosing(feed.follow(current)) as frames:
-            async for body in frames:
-                yield body
+        self._feeds.setdefault(contest.id, Feed(lambda: self.current(contest))).join(first, viewer)
 
     def viewers(self) -> int:
         """How many streams are open."""
@@ -159,86 +122,3 @@ class Board:
 def make_frame(contest: str, bands: Bands, at: int) -> Frame:
     """The standings of a contest from its tallies, read at `at` (milliseconds since the epoch)."""
     return Frame(contest, sum(band.votes for band in bands.values()), standings(bands), instant(at))
-
-
-class Feed:
-    """One contest's stream: reads while somebody watches, and wakes all viewers at once.
-
-    Args:
-        read: the newest standings. May raise `TryLater`.
-    """
-
-    def __init__(self, read: Callable[[], Awaitable[Current]]) -> None:
-        self._read = read
-        self._current: Current | None = None
-        self._number = 0
-        self._closed = False
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self.viewers = 0
-
-    async def follow(self, first: Current) -> AsyncGenerator[bytes | None, None]:
-        """Frames for one viewer, as `Board.stream`, from `first` on."""
-        self.viewers += 1
-        try:
-            shown, seen = self._join(first), self._number
-            yield shown.body
-            while not self._closed:
-                if self._number == seen:
-                    await self._wake.wait()
-                newest, is_new = self._current or shown, self._number != seen
-                seen = self._number
-                if not is_new:
-                    yield None
-                elif newest.frame.standings != shown.frame.standings:
-                    shown = newest
-                    yield shown.body
-        finally:
-            self.viewers -= 1
-
-    def _join(self, first: Current) -> Current:
-        """What a viewer who comes is shown first. The others hear nothing of it: their next frame has its time."""
-        if self._task is None or self._task.done():
-            self._current = first  # nobody watched, so what was shown last is old
-            self._task = asyncio.create_task(self._run())
-        if self._current is None or self._current.checked < first.checked:
-            return first
-        return self._current
-
-    async def close(self) -> None:
-        """Ends the stream for all viewers."""
-        self._closed = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        self._rouse()
-
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
-        last = loop.time()
-        while self.viewers:
-            await asyncio.sleep(TICK)
-            silence = loop.time() - last
-            if silence >= INTERVAL and await self._changed():
-                last = loop.time()
-            elif silence >= HEARTBEAT:
-                last = loop.time()
-                self._rouse()
-
-    async def _changed(self) -> bool:
-        try:
-            return self._publish(await self._read())
-        except TryLater:
-            return False  # the store is away: the viewers keep what they have, and signs of life go on
-
-    def _publish(self, current: Current) -> bool:
-        if self._current is not None and self._current.frame.standings == current.frame.standings:
-            return False
-        self._current = current
-        self._number += 1
-        self._rouse()
-        return True
-
-    def _rouse(self) -> None:
-        self._wake.set()
-        self._wake = asyncio.Event()

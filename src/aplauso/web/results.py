@@ -1,14 +1,15 @@
 """The board's calls: standings, their stream, records, one vote."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from aplauso.domain.contest import Contest, instant
 from aplauso.domain.errors import FieldError, InvalidVote, UnknownContest
 from aplauso.flow.board import Board
 from aplauso.ports.archive import ArchivedVote
-from aplauso.web.http import HTTPError, Request, Response, Stream, json_response
+from aplauso.web.http import HTTPError, Push, Request, Response, Stream, json_response
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MAX_RECORDS: Final = 100
@@ -38,15 +39,15 @@ class Results:
 
     async def stream(self, request: Request, contest_id: str) -> Stream:
         """`GET /v1/contests/{contest}/standings/stream`: server-sent events (WHATWG HTML, section 9.2)."""
-        frames = self._board.stream(self._contest(contest_id))
-        first = await anext(frames)  # here, so that a store that is away is answered with a problem
+        contest = self._contest(contest_id)
+        first = await self._board.current(contest)  # here, so that a store that is away is answered with a problem
         headers = [
             ("content-type", "text/event-stream"),
             ("cache-control", "no-store"),
             ("x-accel-buffering", "no"),
             ("x-request-id", request.id),
         ]
-        return Stream(headers, _events(first, frames))
+        return Stream(headers, lambda push: self._board.watch(contest, first, Viewer(push).show))
 
     async def records(self, request: Request, contest_id: str) -> Response:
         """`GET /v1/contests/{contest}/records?limit=20`."""
@@ -76,20 +77,30 @@ class Results:
         return contest
 
 
-async def _events(first: bytes | None, frames: AsyncIterator[bytes | None]) -> AsyncIterator[bytes]:
-    yield (event := _event(first))
-    left = STREAM_BYTES - len(event)
-    try:
-        async for frame in frames:
-            yield (event := _event(frame))
-            left -= len(event)
-            if left < 0:
-                yield _COME_AGAIN
-                return
-    finally:
-        await frames.aclose()  # type: ignore[attr-defined]
+class Viewer:
+    """Somebody who watches: frames as events, until they are too many bytes.
+
+    Args:
+        push: sends.
+    """
+
+    __slots__ = ("_left", "_push")
+
+    def __init__(self, push: Push) -> None:
+        self._push = push
+        self._left = STREAM_BYTES
+
+    def show(self, frame: bytes | None) -> bool:
+        """Sends a frame, or a sign of life. False: it was the last one."""
+        event = _event(frame)
+        self._left -= len(event)
+        if self._left >= 0:
+            return self._push(event)
+        self._push(event + _COME_AGAIN)
+        return False
 
 
+@lru_cache(maxsize=4)  # everybody gets the same object
 def _event(frame: bytes | None) -> bytes:
     # JSON as we write it holds no line feed, so one data line is enough.
     return b": alive\n\n" if frame is None else b"event: standings\ndata: " + frame + b"\n\n"
