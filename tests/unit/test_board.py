@@ -252,8 +252,15 @@ async def test_whose_turn_comes_late_gets_the_newest_frame(monkeypatch: pytest.M
 
 
 async def test_each_of_many_viewers_gets_each_change(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes many slices reaches everybody, and one who has gone is let go without a loss to the others."""
+    """What takes many slices reaches everybody, a pause after each, and one who has gone is let go without a loss."""
+    paused: list[tuple[int, int, float]] = []
+
+    def pause(shown: int, viewers: int, taken: float) -> float:
+        paused.append((shown, viewers, taken))
+        return 0.001
+
     monkeypatch.setattr(feed_module, "SLICE", 7)
+    monkeypatch.setattr(feed_module, "pause", pause)
     viewers = [await room.viewer() for _ in range(50)]
     for viewer in viewers[::2]:
         viewer.gone = True
@@ -264,6 +271,8 @@ async def test_each_of_many_viewers_gets_each_change(room: Room, monkeypatch: py
                 pass
     assert room.board.viewers() == 25
     assert all(viewer.shown.qsize() == 1 for viewer in viewers[::2])
+    assert len(paused) >= 3
+    assert all(shown == 7 and viewers >= 25 and taken >= 0 for shown, viewers, taken in paused)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Step 4, continued: one contest's stream, from one task to all of its viewers.
 
 A task for each viewer that is woken for each frame costs twelve microseconds a frame; a call from here costs three.
-The rest, fifteen, is the system's: so many viewers get as many frames as a part of one core can send.
+The rest, fifteen, is the sockets': thousands of viewers get as many frames as a part of one core can send.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ HEARTBEAT: Final = 15.0
 SLICE: Final = 250
 """Viewers who are shown a frame before others who wait for this process have their turn."""
 SHARE: Final = 0.4
-"""Of a core, which frames may take. When five a second to each viewer would take more, they come less often,"""
+"""Of a core, what frames may take: when five a second to each viewer would take more, they come less often."""
 SLOWEST: Final = 0.8
-"""but to each viewer after so many seconds at the latest, if the process can do that at all."""
+"""Seconds after which each viewer has its next frame all the same, if the process can do that at all."""
 COST: Final = (20e-6, 100e-6)
 """Seconds of processor time that a frame to a viewer takes, at least and at most. Less is not believed: the process
 is kept from running and will take them later. More is not the viewers' fault."""
@@ -115,13 +115,19 @@ class Feed:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        before = time.process_time()
+        before, free = time.process_time(), 0.0
         while self._seats:
             if loop.time() - self._changed >= INTERVAL:
                 await self._look(loop)
-            shown = self._show(loop.time())
+            now = loop.time()
+            shown = self._show(now)
             taken, before = time.process_time() - before, time.process_time()
-            await asyncio.sleep(pause(shown, len(self._seats), taken) if shown == SLICE else TICK)
+            if shown < SLICE:
+                await asyncio.sleep(TICK)
+                continue
+            # Counted from when it should have been this slice's turn: a busy machine wakes nobody in time.
+            free = max(free, now - INTERVAL) + pause(shown, len(self._seats), taken)
+            await asyncio.sleep(max(0.0, free - loop.time()))
 
     async def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -151,7 +157,7 @@ class Feed:
 
 
 def pause(shown: int, viewers: int, taken: float) -> float:
-    """Seconds to wait after a slice.
+    """Seconds from a slice to the next one.
 
     Args:
         shown: viewers in it.
