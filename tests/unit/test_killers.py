@@ -113,7 +113,7 @@ class Taking:
 
 def test_a_delivery_that_failed_is_undecided() -> None:
     """A record that was handed over and whose delivery failed may be in the log."""
-    producer, call = Taking(), Handover(2)
+    producer, call = Taking(), Handover()
     call.run(producer, "votes", ENTRIES)  # type: ignore[arg-type]
     assert call.results == [Appended.UNDECIDED, Appended.UNDECIDED], "nothing is answered before its delivery"
     producer.callbacks[0](KafkaError(KafkaError._MSG_TIMED_OUT), None)
@@ -123,9 +123,28 @@ def test_a_delivery_that_failed_is_undecided() -> None:
     assert call.results == [Appended.UNDECIDED, Appended.RECORDED]
 
 
+def test_a_call_is_used_again_only_once_it_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that is still to come would be taken for one of the next call's."""
+    monkeypatch.setattr(producing, "Producer", Taking)
+    producer = PollingProducer(NOWHERE, lambda: None, lambda _: None)
+    taking: Any = producer._producer
+    first = producer.hand_over(ENTRIES)
+    taking.callbacks[0](None, None)
+    producer.release(first)
+    second = producer.hand_over(ENTRIES)
+    assert second is not first
+    taking.callbacks[1](None, None)
+    producer.release(first)
+    third = producer.hand_over(ENTRIES[:1])
+    assert third is first
+    assert third.results == [Appended.UNDECIDED]
+    assert not third.complete
+    producer.close(0)
+
+
 def test_what_the_producer_does_not_take_is_not_recorded() -> None:
     """A record that the producer's full queue refuses, and those behind it, were never on their way."""
-    producer, call = Taking(), Handover(2)
+    producer, call = Taking(), Handover()
     producer.room = 0
     call.run(producer, "votes", ENTRIES)  # type: ignore[arg-type]
     assert call.complete

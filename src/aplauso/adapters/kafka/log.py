@@ -53,10 +53,11 @@ class KafkaLog:
         call = self._producer.hand_over(entries)
         if not call.complete:
             await self._settlement(call)
-        results = list(call.results)
+        results, error = list(call.results), call.error
+        self._producer.release(call)
         if Appended.UNDECIDED in results:
             undecided = results.count(Appended.UNDECIDED)
-            _LOG.warning("%d of %d records are undecided: %s", undecided, len(results), call.error or "no answer")
+            _LOG.warning("%d of %d records are undecided: %s", undecided, len(results), error or "no answer")
         return results
 
     async def ready(self) -> None:

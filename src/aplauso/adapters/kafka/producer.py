@@ -15,6 +15,7 @@ from aplauso.ports.log import Appended, Entry
 _LOG: Final = logging.getLogger(__name__)
 LINGER_MS: Final = 8
 """How long a record waits for others of its partition."""
+_SPARE: Final = 32  # calls that are kept to be used again
 _POLL: Final = 0.1  # seconds that an idle poll waits; a report wakes it
 
 
@@ -22,12 +23,17 @@ class Handover:
     """The records of one call on their way, and what became of each.
 
     The caller's thread hands over, the polling thread settles: each writes only its own counter, so that no
-    lock is needed; whichever comes last sees that both are equal.
+    lock is needed; whichever comes last sees that both are equal. Once complete it may be used for another call:
+    making what tells of each record would cost as much as handing it over.
     """
 
-    __slots__ = ("_handed", "_settled", "error", "results")
+    __slots__ = ("_handed", "_reports", "_settled", "error", "results")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self) -> None:
+        self._reports: list[Callable[[KafkaError | None, object], None]] = []
+        self._clear(0)
+
+    def _clear(self, size: int) -> None:
         self.results = [Appended.NOT_RECORDED] * size
         self.error: KafkaError | None = None
         self._handed = -1
@@ -40,13 +46,16 @@ class Handover:
 
     def run(self, producer: Producer, topic: str, entries: Sequence[Entry]) -> None:
         """Hands the records over, in order, up to the first that the producer does not take."""
+        self._clear(len(entries))
+        while len(self._reports) < len(entries):
+            self._reports.append(partial(self._settle, len(self._reports)))
         handed = 0
-        results = self.results
+        results, reports = self.results, self._reports
         produce = producer.produce
         for index, (key, value, partition) in enumerate(entries):
             results[index] = Appended.UNDECIDED  # before it goes: its report may come at once
             try:
-                produce(topic, value, key, partition, partial(self._settle, index))
+                produce(topic, value, key, partition, reports[index])
             except (BufferError, KafkaException) as error:
                 results[index] = Appended.NOT_RECORDED
                 _LOG.warning("Kafka's producer took %d of %d records: %s", handed, len(entries), error)
@@ -82,15 +91,21 @@ class PollingProducer:
         self._brokers_lost = brokers_lost
         self._broken = False
         self._closing: float | None = None
+        self._spare: list[Handover] = []
         self._producer = self._make()
         self._thread = threading.Thread(target=self._run, name="kafka-producer", daemon=True)
         self._thread.start()
 
     def hand_over(self, entries: Sequence[Entry]) -> Handover:
         """Gives records to the producer; never waits."""
-        call = Handover(len(entries))
+        call = self._spare.pop() if self._spare else Handover()
         call.run(self._producer, self._settings.topic, entries)
         return call
+
+    def release(self, call: Handover) -> None:
+        """Keeps a call whose results have been read for another one, when nothing tells of its records any more."""
+        if call.complete and len(self._spare) < _SPARE:
+            self._spare.append(call)
 
     def purge(self) -> None:
         """Drops what has not been answered yet; its fate is undecided."""
