@@ -18,7 +18,7 @@ from aplauso.domain.tally import Contests, PartitionTally
 from aplauso.ports.projection import LoggedVote
 from aplauso.stack.redis import RedisServer
 from contract.projection_suite import apply, at, follow, log
-from servers_redis import binary, dying_in_script, own_redis, settings_of, shared_redis
+from servers_redis import PARTITIONS, binary, dying_in_script, own_redis, settings_of, shared_redis
 
 __all__ = ["own_redis"]
 pytestmark = pytest.mark.servers
@@ -283,6 +283,36 @@ def test_forgotten_scripts_are_sent_again(own_redis: RedisServer, tally: Tally) 
         client.script_flush()
     apply(tally.store, records, 10, 20)
     tally.holds(records, 20)
+
+
+def test_a_server_that_lost_its_scripts_is_read_from_all_the_same(own_redis: RedisServer, tally: Tally) -> None:
+    """Reading several partitions at once sends the script in full where it is unknown: no partition is left out."""
+    records = [entry for entry in log(200) if entry.vote.contest == "bandas-gt"][:20]
+    for partition in range(PARTITIONS):
+        tally.store.apply(partition, None, at(20), records)
+    whole = tally.reader.read("bandas-gt")
+    once = folded(records)["bandas-gt"]
+    assert {at: band.votes for at, band in whole.items()} == {at: PARTITIONS * band.votes for at, band in once.items()}
+    with own_redis.client() as client:
+        client.script_flush()
+    assert tally.reader.read("bandas-gt") == whole
+
+
+@pytest.mark.parametrize("broken", range(PARTITIONS))
+def test_a_reading_that_fails_half_way_spoils_no_later_one(own_redis: RedisServer, tally: Tally, broken: int) -> None:
+    """An answer that was on its way when another partition's reading failed is not taken for the next one's."""
+    records = [entry for entry in log(200) if entry.vote.contest == "bandas-gt"][:20]
+    for partition in range(PARTITIONS):
+        tally.store.apply(partition, None, at(partition + 1), records[: partition + 1])
+    whole, key = tally.reader.read("bandas-gt"), f"aplauso:{{p{broken}}}:b:bandas-gt"
+    with own_redis.client() as client:
+        client.rename(key, "aside")
+        client.lpush(key, "something else")
+        with pytest.raises(Unavailable, match="something else under one of our keys"):
+            tally.reader.read("bandas-gt")
+        client.rename("aside", key)
+    assert [position.offset for position in tally.reader.partitions().values()] == [1, 2, 3, 4]
+    assert tally.reader.read("bandas-gt") == whole
 
 
 @pytest.mark.parametrize("kind", ["valkey-9", "redis-7", "redis-6.2"])

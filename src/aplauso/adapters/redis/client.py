@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha1
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,6 +145,40 @@ class Script:
             return client.evalsha(self._digest, len(keys), *keys, *arguments)
         except NoScriptError:
             return client.eval(self._source, len(keys), *keys, *arguments)
+
+    def each(self, partitions: Sequence[int], *arguments: str | bytes | int) -> Iterator[Any]:
+        """Runs it over several partitions, and gives the answers as they come. Raises the driver's errors.
+
+        A server is at work on the next partition while the caller is at work on the last one's answer; no more than
+        two are asked for at a time, since an answer may be large. The nodes of a cluster are asked one by one.
+        """
+        client = self._connection.client
+        if isinstance(client, RedisCluster):
+            yield from (self(partition, *arguments) for partition in partitions)
+            return
+        unknown: list[int] = []
+        connection: Any = client.connection_pool.get_connection()
+        try:
+            self._send(connection, partitions[0], arguments)
+            for partition, following in zip_longest(partitions, partitions[1:]):
+                if following is not None:
+                    self._send(connection, following, arguments)
+                try:
+                    answer = connection.read_response()
+                except NoScriptError:
+                    unknown.append(partition)
+                else:
+                    yield answer
+        except BaseException:
+            connection.disconnect()  # an answer that nobody waits for would be taken for the next command's
+            raise
+        finally:
+            client.connection_pool.release(connection)
+        yield from (self(partition, *arguments) for partition in unknown)
+
+    def _send(self, connection: Any, partition: int, arguments: Sequence[str | bytes | int]) -> None:
+        keys = (key(partition, "state"), key(partition, "absent"))
+        connection.send_command("EVALSHA", self._digest, len(keys), *keys, *arguments)
 
 
 def key(partition: int, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from struct import iter_unpack
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -148,13 +148,12 @@ class RedisStandingsReader:
 
     def read(self, contest: str) -> Bands:
         """As `StandingsReader.read`."""
-        bands: Bands = {}
-        for partition in self._partitions:
-            with translated():
-                answer = self._read(partition, contest)
-            if answer:
-                _merge(bands, answer[4], answer[5])
-        return bands
+        lines = _Lines()
+        with translated():
+            for answer in self._read.each(self._partitions, contest):
+                if answer:
+                    lines.add(answer[4], answer[5])
+        return lines.tallies()
 
     def partition(self, partition: int) -> PartitionStandings:
         """As `StandingsReader.partition`."""
@@ -162,7 +161,9 @@ class RedisStandingsReader:
             answer = self._read(partition)
         contests: dict[str, Bands] = {}
         for at in range(3, len(answer), 3):
-            _merge(contests.setdefault(answer[at].decode(), {}), answer[at + 1], answer[at + 2])
+            lines = _Lines()
+            lines.add(answer[at + 1], answer[at + 2])
+            contests[answer[at].decode()] = lines.tallies()
         return PartitionStandings(_position(answer) if answer else None, contests)
 
     def partitions(self) -> Mapping[int, Position]:
@@ -177,24 +178,40 @@ class RedisStandingsReader:
         self._connection.close()
 
 
-def _merge(into: Bands, bands: Any, albums: Any) -> None:
-    """Adds one partition's lines of a contest, as read.lua answers them."""
-    for line in _bands(bands):
-        tally = into.get(line.band)
-        if tally is None:
-            into[line.band] = BandTally(line.votes, line.rank_sum, Spelling(line.cast_at, line.id, line.shown), {})
-            continue
-        tally.votes += line.votes
-        tally.rank_sum += line.rank_sum
-        # Tuples are built only where they may win: this runs for every band of every partition.
-        if line.cast_at <= tally.shown.cast_at:
-            tally.shown = min(tally.shown, Spelling(line.cast_at, line.id, line.shown))
-    for row in _albums(albums):
-        known = into[row.band].albums
-        album = known.get(row.album)
-        if album is None:
-            known[row.album] = AlbumTally(row.votes, Spelling(row.cast_at, row.id, row.shown))
-            continue
-        album.votes += row.votes
-        if row.cast_at <= album.shown.cast_at:
-            album.shown = min(album.shown, Spelling(row.cast_at, row.id, row.shown))
+class _Lines:
+    """The lines of one contest, those of several partitions added up: a band's, and an album's, that came first."""
+
+    def __init__(self) -> None:
+        self._bands: dict[str, _Band] = {}
+        self._albums: dict[tuple[str, str], _Album] = {}
+
+    def add(self, bands: bytes, albums: bytes) -> None:
+        """Adds one partition's, as read.lua answers them."""
+        for line in _bands(bands):
+            ours = self._bands.setdefault(line.band, line)
+            if ours is not line:
+                ours.rank_sum += line.rank_sum
+                _merge(ours, line)
+        for row in _albums(albums):
+            known = self._albums.setdefault((row.band, row.album), row)
+            if known is not row:
+                _merge(known, row)
+
+    def tallies(self) -> Bands:
+        """What they come to."""
+        whole = {at: BandTally(line.votes, line.rank_sum, _spelling(line), {}) for at, line in self._bands.items()}
+        for (band, album), row in self._albums.items():
+            whole[band].albums[album] = AlbumTally(row.votes, _spelling(row))
+        return whole
+
+
+def _merge(ours: _Band | _Album, theirs: _Band | _Album) -> None:
+    """Adds a line's votes to ours; the spelling is that of the least (stamp, id)."""
+    # This runs for every line of every partition, so that the tuples of `min` would cost more than all the rest.
+    ours.votes += theirs.votes
+    if theirs.cast_at <= ours.cast_at and (theirs.cast_at < ours.cast_at or theirs.id < ours.id):
+        ours.cast_at, ours.id, ours.shown = theirs.cast_at, theirs.id, theirs.shown
+
+
+def _spelling(line: _Band | _Album) -> Spelling:
+    return Spelling(line.cast_at, line.id, line.shown)
