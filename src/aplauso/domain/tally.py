@@ -6,11 +6,14 @@ are remembered for ever; anonymous ones, which cannot repeat, by their own ten-m
 partition's time (the latest stamp seen) is two slots further, only as a belt.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import accumulate, compress, islice
 from typing import Final, NamedTuple
 
 import msgspec
 
+from aplauso.domain.columns import Columns, Kind
 from aplauso.domain.record import is_anonymous
 from aplauso.domain.vote import Vote
 
@@ -23,6 +26,8 @@ _WHOLE: Final = len("01234567-89ab")
 _HEAD: Final = _WHOLE - 2
 """Characters that tell them to a quarter of a second."""
 _HEADS: Final = 10_000
+_VERSIONS: Final = slice(14, None, 36)
+"""Of ids one after the other, the characters that `is_anonymous` looks at."""
 
 
 def slot_of(vote_id: str) -> int:
@@ -103,6 +108,27 @@ def count(votes: Iterable[Vote], into: Contests | None = None) -> Contests:
     return contests
 
 
+def count_columns(votes: Columns, repeated: Collection[int], into: Contests) -> None:
+    """Counts votes as `count` does, all but those at the places of the repeated ones: one kind after the other."""
+    is_new = bytearray(b"\1") * len(votes.ids)
+    for at in repeated:
+        is_new[at] = 0
+    rows = zip(votes.kinds, zip(votes.stamps, votes.ids, votes.ranks, strict=True), strict=True)
+    kinds: defaultdict[Kind, list[tuple[int, str, int]]] = defaultdict(list)
+    for kind, row in compress(rows, is_new):
+        kinds[kind].append(row)
+    for kind, group in kinds.items():
+        at, vote_id, _ = min(group)
+        album = AlbumTally(len(group), Spelling(at, vote_id, kind.album))
+        ranks, shown = sum([rank for _, _, rank in group]), Spelling(at, vote_id, kind.name)
+        tally = BandTally(len(group), ranks, shown, {kind.record: album})
+        bands = into.setdefault(kind.contest, {})
+        if kind.band in bands:
+            bands[kind.band].merge(tally)
+        else:
+            bands[kind.band] = tally
+
+
 def merge(parts: Iterable[Contests]) -> Contests:
     """The standings over several partitions: the same in every order."""
     whole: Contests = {}
@@ -146,6 +172,55 @@ class Memory:
         ids.add(vote_id)
         return True
 
+    def repeats(self, ids: Sequence[str], stamps: Sequence[int]) -> set[int]:
+        """The places of the votes of which `is_new` would say no, were it asked for one after the other.
+
+        Sets are compared as wholes, which comes to the same: an id lies in one slot, and a slot is forgotten for good.
+        """
+        time = max(self.time, max(stamps, default=0))
+        versions = "".join(ids)[_VERSIONS]
+        anonymous = [vote_id for vote_id, version in zip(ids, versions, strict=True) if version == "7"]
+        slots, forgotten = self._by_slot(anonymous), set[int]()
+        if slots and is_forgotten(min(slots), time):
+            forgotten = self._forgotten(ids, stamps)
+            slots = self._by_slot([ids[at] for at, each in enumerate(versions) if each == "7" and at not in forgotten])
+        asked = [(self.keyed, [vote_id for vote_id, version in zip(ids, versions, strict=True) if version != "7"])]
+        asked += [(self.slots.setdefault(slot, set()), some) for slot, some in slots.items()]
+        seen, distinct = set[str](), len(forgotten)
+        for known, some in asked:
+            found = set(some)
+            seen |= known & found
+            known.update(found)
+            distinct += len(found)
+        if time > self.time:
+            self._move(time)
+        return set() if not seen and distinct == len(ids) else _seen_before(ids, seen, forgotten)
+
+    def _by_slot(self, anonymous: list[str]) -> dict[int, list[str]]:
+        if not anonymous:
+            return {}
+        # The time stands at an id's beginning, so that ids are in the order of their times.
+        first = slot_of(min(anonymous))
+        if slot_of(max(anonymous)) == first:
+            return {first: anonymous}
+        slots: defaultdict[int, list[str]] = defaultdict(list)
+        for vote_id in anonymous:
+            slots[self._slot_at(vote_id)].append(vote_id)
+        return slots
+
+    def _forgotten(self, ids: Sequence[str], stamps: Sequence[int]) -> set[int]:
+        """The places of anonymous ids that are not remembered any more at the partition's time there."""
+        times = islice(accumulate(stamps, max, initial=self.time), 1, None)
+        return {
+            at
+            for at, (vote_id, time) in enumerate(zip(ids, times, strict=True))
+            if is_anonymous(vote_id) and is_forgotten(self._slot_at(vote_id), time)
+        }
+
+    def _slot_at(self, vote_id: str) -> int:
+        slot = self._slots_of.get(vote_id[:_HEAD])
+        return self._slot_of(vote_id) if slot is None else slot
+
     def _slot_of(self, vote_id: str) -> int:
         """Ids of one second begin alike: reading the number out of each would cost more than looking it up."""
         if len(self._slots_of) > _HEADS:
@@ -161,6 +236,19 @@ class Memory:
         self.time, self._slot = time, time // SLOT_MS
         for slot in [slot for slot in self.slots if is_forgotten(slot, time)]:
             del self.slots[slot]
+
+
+def _seen_before(ids: Sequence[str], seen: set[str], forgotten: Collection[int]) -> set[int]:
+    """The places of ids that were seen, or stand further in front; those that are forgotten are never seen."""
+    places = set()
+    for at, vote_id in enumerate(ids):
+        if at in forgotten:
+            continue
+        if vote_id in seen:
+            places.add(at)
+        else:
+            seen.add(vote_id)
+    return places
 
 
 def is_forgotten(slot: int, time: int) -> bool:
@@ -188,6 +276,14 @@ class PartitionTally:
         self.counted += len(new)
         self.repeated += total - len(new)
         return new
+
+    def fold_columns(self, votes: Columns) -> set[int]:
+        """Counts those of the votes that are new, as `fold` does; returns the places of the others."""
+        repeated = self.memory.repeats(votes.ids, votes.stamps)
+        count_columns(votes, repeated, self.contests)
+        self.counted += len(votes.ids) - len(repeated)
+        self.repeated += len(repeated)
+        return repeated
 
 
 class AlbumStanding(msgspec.Struct, frozen=True):

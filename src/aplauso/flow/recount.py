@@ -5,11 +5,14 @@ holds beside a running system too. Memory is bounded by the ids of one partition
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import attrgetter
 from typing import Final
 
 import msgspec
 
-from aplauso.domain.batch import decode_batch
+from aplauso.domain.batch import read_batch
+from aplauso.domain.columns import Columns
+from aplauso.domain.errors import BadRecord
 from aplauso.domain.position import Position
 from aplauso.domain.tally import Bands, Contests, PartitionTally
 from aplauso.domain.vote import Vote
@@ -131,10 +134,10 @@ class _Recount:
         """Compares a partition's standings; returns the sum of the digests that its archived votes must have."""
         counted = self.stop(partition, "standings", part.position)
         tally = PartitionTally()
-        digests = self.fold(partition, 0, min(counted, stored), tally)
+        digests = self.digests(partition, 0, min(counted, stored), tally)
         if counted <= stored:
             self.compare(partition, tally, part.contests)
-            digests += self.fold(partition, counted, stored, tally)
+            digests += self.digests(partition, counted, stored, tally)
         else:
             self.fold(partition, stored, counted, tally)
             self.compare(partition, tally, part.contests)
@@ -158,21 +161,41 @@ class _Recount:
             return 0
         return position.offset
 
-    def fold(self, partition: int, start: int, stop: int, tally: PartitionTally) -> int:
+    def digests(self, partition: int, start: int, stop: int, tally: PartitionTally) -> int:
         """Folds a stretch of the log; returns the sum of the digests of its new votes."""
-        return sum(sum(map(_digest, tally.fold(votes))) for votes in self.votes(partition, start, stop))
+        return sum(sum(map(_digest, votes)) for votes in self.new(partition, start, stop, tally))
 
-    def votes(self, partition: int, start: int, stop: int) -> Iterator[list[Vote]]:
+    def new(self, partition: int, start: int, stop: int, tally: PartitionTally) -> Iterator[list[Vote]]:
+        """Folds a stretch of the log; gives its new votes."""
+        for found in self.read(partition, start, stop):
+            if isinstance(found, Columns):
+                repeated = tally.fold_columns(found)
+                yield [vote for at, vote in enumerate(found.votes()) if at not in repeated]
+            else:
+                yield tally.fold(found)
+
+    def fold(self, partition: int, start: int, stop: int, tally: PartitionTally) -> None:
+        """Folds a stretch of the log."""
+        for found in self.read(partition, start, stop):
+            if isinstance(found, Columns):
+                tally.fold_columns(found)
+            else:
+                tally.fold(found)
+
+    def read(self, partition: int, start: int, stop: int) -> Iterator[Columns | list[Vote]]:
+        """The votes of a stretch of the log; what is rejected is counted and left out."""
         if start >= stop:
             return
         for records in self.log.read(partition, start, stop):
             keys, values = [record.key for record in records], [record.value for record in records]
-            found = decode_batch(keys, values, partition, self.log.partitions)
-            votes = [vote for vote in found if isinstance(vote, Vote)]
+            found: Columns | list[Vote] | list[Vote | BadRecord]
+            found = read_batch(keys, values, partition, self.log.partitions)
+            if not isinstance(found, Columns):
+                found = [vote for vote in found if isinstance(vote, Vote)]
+                self.report.rejected += len(records) - len(found)
             self.report.records += len(records)
-            self.report.rejected += len(records) - len(votes)
             self.progress(self.report.records, sum(self.ends.values()))
-            yield votes
+            yield found
 
     def compare(self, partition: int, tally: PartitionTally, live: Contests) -> None:
         self.report.votes += tally.counted
@@ -188,7 +211,7 @@ class _Recount:
         """Says which votes of a partition that differs are wrong, one by one."""
         tally = PartitionTally()
         read = self.report.records, self.report.rejected
-        kept = {vote.id: _digest(vote) for votes in self.votes(partition, 0, stop) for vote in tally.fold(votes)}
+        kept = {vote.id: _digest(vote) for votes in self.new(partition, 0, stop, tally) for vote in votes}
         self.report.records, self.report.rejected = read  # the second look is not a second reading
         for votes in self.archive.scan({partition: stop}):
             for vote in votes:
@@ -201,9 +224,12 @@ class _Recount:
             self.report.differ("archive", partition, f"{vote_id} is missing")
 
 
+_DIGESTED: Final = attrgetter("id", "contest", "name", "album", "year", "rank", "cast_at")
+
+
 def _digest(vote: Vote | ArchivedVote) -> int:
     """A vote in 64 bits, other ones in each process (Python's hash of text is seeded): nobody can aim at a sum."""
-    return hash((vote.id, vote.contest, vote.name, vote.album, vote.year, vote.rank, vote.cast_at))
+    return hash(_DIGESTED(vote))
 
 
 def _differences(ours: Bands, theirs: Bands) -> Iterable[str]:
