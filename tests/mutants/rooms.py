@@ -175,7 +175,8 @@ WEB: Final = (
     ),
     mutant(
         "web: a late body is not told from a cancelled call", "web/http.py",
-        "            self._late.add(late)\n", "            self._waiting[late] = self._now + 60.0\n", unit("web_http", "test_a_late_body_is_408"),
+        "            self._late.add(late)\n", "            self._waiting[late] = self._now + 60.0\n",
+        unit("web_http", "test_a_late_body_is_408"),
     ),
     mutant(
         "web: the limit of a vote's body is that of a batch", "web/votes.py",
