@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 PORT ?= 8080
 
-.PHONY: help setup up test lint lock proto bench chaos mutants
+.PHONY: help setup up test lint lock proto bench chaos soak mutants
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  \1\t/' | expand -t 12
@@ -40,6 +40,10 @@ bench: setup  ## every figure beside its limit; ROW=name for one group, QUICK=1 
 
 chaos: setup  ## rounds of faults under load, every vote checked; ROUNDS=n SEED=s
 	PYTHONPATH=tests $(BIN)/python -m chaos $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+soak: setup  ## half an hour of votes at a steady pace: memory stays flat, no lag grows; MINUTES=30 RATE=2000 SEED=s
+	PYTHONPATH=tests $(BIN)/python -m chaos.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) \
+		$(if $(SEED),--seed $(SEED))
 
 mutants: setup  ## one guarantee after the other taken out of a copy of the code: a test has to fail; ONLY=text for some
 	$(BIN)/python -m tests.mutants $(if $(ONLY),--only "$(ONLY)")
