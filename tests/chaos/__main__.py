@@ -15,7 +15,7 @@ import uvloop
 
 from aplauso.flow.recount import recount
 from aplauso.flow.traffic import open_traffic
-from chaos import ledger, report
+from chaos import ledger, report, soaked
 from chaos.rounds import MOST_FAULTS, VOTES, Deck, Round, Trial
 from chaos.scene import FAULTS
 from chaos.world import World
@@ -92,10 +92,10 @@ def main() -> int:
     parser.add_argument("--ledger", type=Path, default=ledger.LEDGER)
     parser.add_argument("--no-ledger", action="store_true")
     parser.add_argument("--keep", action="store_true", help="keeps the data and the logs")
-    parser.add_argument("--report", action="store_true", help="writes docs/faults.md from the ledger, and runs nothing")
+    parser.add_argument("--report", action="store_true", help="writes docs/faults.md, and runs nothing")
     chosen = parser.parse_args()
     if chosen.report:
-        report.write(ledger.LEDGER, Path("docs/faults.md"))
+        report.write(ledger.LEDGER, soaked.SOAKS, Path("docs/faults.md"))
         return 0
     seed = secrets.randbits(32) if chosen.seed is None else chosen.seed
     home = Path(tempfile.mkdtemp(prefix="aplauso-chaos-"))

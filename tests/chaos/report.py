@@ -1,4 +1,4 @@
-"""`docs/faults.md`, made from the ledger and from words."""
+"""`docs/faults.md`, made from the ledger, from words and from the last soak."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -6,10 +6,12 @@ from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
 
-from chaos import ledger
+from chaos import ledger, soaked
+from chaos.flat import GROWTH, ID_BYTES
 from chaos.ledger import Line, Struck
 from chaos.scene import FAULTS, UNANSWERED
-from chaos.words import words_of
+from chaos.soaked import Soak
+from chaos.words import SOAK, words_of
 
 _HEAD: Final = """\
 # Faults, one by one
@@ -49,10 +51,10 @@ class Case(NamedTuple):
     standings: float
 
 
-def write(path: Path, target: Path) -> None:
+def write(path: Path, soaks: Path, target: Path) -> None:
     """Writes the page. Raises `OSError`, and `KeyError` for a kind of fault without words."""
-    lines = list(ledger.read(path))
-    target.write_text(page(lines), encoding="utf-8")
+    lines, soak = list(ledger.read(path)), soaked.latest(soaks)
+    target.write_text(page(lines) + (f"\n{soak_section(soak)}" if soak else ""), encoding="utf-8")
 
 
 def page(lines: Sequence[Line]) -> str:
@@ -70,6 +72,20 @@ def page(lines: Sequence[Line]) -> str:
     rows = [_COLUMNS, ("---",) * len(_COLUMNS), *(_row(kind, cases[kind]) for kind in sorted(cases))]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"{head}\n{table}\n"
+
+
+def soak_section(soak: Soak) -> str:
+    """What the page says of a soak."""
+    head = SOAK.format(
+        minutes=f"{soak.minutes:g}", rate=f"{soak.rate:,.0f}", growth=f"{GROWTH:.0%}", bytes=ID_BYTES,
+        date=soak.date.partition("T")[0],
+        servers="; ".join(soak.servers.unlike) or "every part as `aplauso up --stack` starts it",
+        result="**All was as it must be.**" if not soak.wrong else f"**Wrong: {'; '.join(soak.wrong)}.**",
+    )  # fmt: skip
+    rows = [soaked.COLUMNS, ("---",) * len(soaked.COLUMNS), *soaked.rows(soak)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    below = "\n".join(f"- {line[0].upper()}{line[1:]}." for line in soaked.lines(soak))
+    return f"{head}\n{table}\n\n{below}\n"
 
 
 def _row(kind: str, cases: Sequence[Case]) -> tuple[str, ...]:

@@ -112,6 +112,23 @@ _MODES: Final = {
 }
 
 
+SOAK: Final = """\
+## The soak
+
+`make soak` has the whole stack take votes at a steady pace, half of them anonymous, half with a key, while two viewers
+follow the stream and standings are read once a second. Last, on {date}: {minutes} minutes at {rate} votes a second;
+{servers}.
+
+{result}
+
+*Settled* is the median of two minutes after the first five, *end* that of the last two; a shorter run has shorter
+times. A process is flat when it has grown by {growth} at most; Redis may have {bytes} bytes a remembered id besides.
+Lag does not grow when a line through its minutes rises by less than three of its standard errors, or by less
+than a quarter of a second's votes; it must be below three seconds' votes at the end, and at 19 of 20 looks. Every vote
+was then looked for by its id, as after each round above.
+"""
+
+
 def words_of(kind: str) -> tuple[str, str]:
     """What a client sees and what an operator sees. Raises `KeyError` for a kind without words."""
     if kind in WORDS:
