@@ -58,6 +58,7 @@ async def test_not_repeated_to_the_other_collector() -> None:
     async with CollectorProcess() as dying, collector(healthy) as other:
         async with closing(intake(dying.port, other.port)) as gateway:
             await is_ready(gateway)
+            await until(lambda: all(line.ready for line in gateway._lines))  # or the other one would get them all
             flights = [asyncio.create_task(one(gateway, "hang")) for _ in range(8)]
             await until(lambda: len(dying.taken) + healthy.calls == 8 and bool(dying.taken))
             await dying.kill()

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aplauso.domain.contest import Band, Contest
 from aplauso.domain.errors import WrongLog
 from aplauso.domain.record import decode, encode, partition_of
-from aplauso.flow.collect import Collector, NearIntake, judge
+from aplauso.domain.vote import Vote
+from aplauso.flow.collect import Collector, NearIntake, all_allowed, judge
 from aplauso.ports.intake import Receipt, Status
 from aplauso.ports.log import Appended, Entry
 from fakes_log import MemoryLog, MemoryStore
@@ -126,3 +129,15 @@ async def test_the_collector_is_ready_when_its_log_is() -> None:
     await Collector(CONTESTS, MemoryLog(MemoryStore(2), 2)).ready()
     with pytest.raises(WrongLog):
         await Collector(CONTESTS, MemoryLog(MemoryStore(2), 3)).ready()
+
+
+_VOTES = st.builds(
+    a_vote, st.integers(0, 9), at=st.integers(NOW + 995, NOW + 1003), contest=st.sampled_from(["gt", "mx", "sv"]),
+    rank=st.sampled_from([0, 1, 10, 11]), name=st.sampled_from(["Y-find", "Nobody"]), album=st.sampled_from(["Sub", "Other"]),
+)  # fmt: skip
+
+
+@given(st.lists(_VOTES, max_size=4))
+def test_all_are_allowed_exactly_if_none_is_refused(votes: list[Vote]) -> None:
+    """Looking at what votes have in common says the same as judging each."""
+    assert all_allowed(votes, CONTESTS) == all(judge(vote, CONTESTS) is None for vote in votes)

@@ -82,6 +82,10 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         # People vote for the same few bands again and again; what a voter makes up is bounded by the cache's size.
         self.__dict__["_spell"] = lru_cache(maxsize=2048)(self._spell)
 
+    def is_open(self, at: int) -> bool:
+        """Whether a vote stamped `at` (milliseconds since the epoch) is in time."""
+        return (self.opens is None or at >= self.opens) and (self.closes is None or at < self.closes)
+
     def check_window(self, at: int) -> None:
         """Says whether a vote stamped `at` (milliseconds since the epoch) is in time.
 

@@ -7,6 +7,7 @@ reader, today or after a rebuild, comes to the same answer. The reasons are a cl
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import repeat
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -36,6 +37,11 @@ SEED: Final = 0x9747B28C  # of Kafka's murmur2, org.apache.kafka.common.utils.Ut
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition of a record: murmur2(key), its sign bit dropped, modulo the count, as Kafka's own partitioner."""
     return int((murmurhash2(key, SEED) & 0x7FFFFFFF) % partitions) if partitions > 1 else 0
+
+
+def partitions_of(keys: Iterable[bytes], partitions: int) -> list[int]:
+    """The partition of each of several records."""
+    return [(number & 0x7FFFFFFF) % partitions for number in map(murmurhash2, keys, repeat(SEED))]
 
 
 def is_anonymous(vote_id: str) -> bool:

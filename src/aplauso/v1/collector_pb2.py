@@ -25,21 +25,23 @@ _sym_db = _symbol_database.Default()
 from aplauso.v1 import vote_pb2 as aplauso_dot_v1_dot_vote__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61plauso/v1/collector.proto\x12\naplauso.v1\x1a\x15\x61plauso/v1/vote.proto\",\n\tVoteBatch\x12\x1f\n\x05votes\x18\x01 \x03(\x0b\x32\x10.aplauso.v1.Vote\"\x80\x01\n\x0bVoteReceipt\x12\n\n\x02id\x18\x01 \x01(\t\x12\"\n\x06status\x18\x02 \x01(\x0e\x32\x12.aplauso.v1.Status\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\ncast_at_ms\x18\x04 \x01(\x03\x12\r\n\x05\x66ield\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\"9\n\x0c\x42\x61tchReceipt\x12)\n\x08receipts\x18\x01 \x03(\x0b\x32\x17.aplauso.v1.VoteReceipt*x\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATUS_RECORDED\x10\x01\x12\x12\n\x0eSTATUS_REFUSED\x10\x02\x12\x17\n\x13STATUS_NOT_RECORDED\x10\x03\x12\x14\n\x10STATUS_UNDECIDED\x10\x04\x32I\n\tCollector\x12<\n\tCastBatch\x12\x15.aplauso.v1.VoteBatch\x1a\x18.aplauso.v1.BatchReceiptb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61plauso/v1/collector.proto\x12\naplauso.v1\x1a\x15\x61plauso/v1/vote.proto\",\n\tVoteBatch\x12\x1f\n\x05votes\x18\x01 \x03(\x0b\x32\x10.aplauso.v1.Vote\"\x1d\n\x0cRawVoteBatch\x12\r\n\x05votes\x18\x01 \x03(\x0c\"\x80\x01\n\x0bVoteReceipt\x12\n\n\x02id\x18\x01 \x01(\t\x12\"\n\x06status\x18\x02 \x01(\x0e\x32\x12.aplauso.v1.Status\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\ncast_at_ms\x18\x04 \x01(\x03\x12\r\n\x05\x66ield\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\"9\n\x0c\x42\x61tchReceipt\x12)\n\x08receipts\x18\x01 \x03(\x0b\x32\x17.aplauso.v1.VoteReceipt*x\n\x06Status\x12\x16\n\x12STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fSTATUS_RECORDED\x10\x01\x12\x12\n\x0eSTATUS_REFUSED\x10\x02\x12\x17\n\x13STATUS_NOT_RECORDED\x10\x03\x12\x14\n\x10STATUS_UNDECIDED\x10\x04\x32I\n\tCollector\x12<\n\tCastBatch\x12\x15.aplauso.v1.VoteBatch\x1a\x18.aplauso.v1.BatchReceiptb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aplauso.v1.collector_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STATUS']._serialized_start=301
-  _globals['_STATUS']._serialized_end=421
+  _globals['_STATUS']._serialized_start=332
+  _globals['_STATUS']._serialized_end=452
   _globals['_VOTEBATCH']._serialized_start=65
   _globals['_VOTEBATCH']._serialized_end=109
-  _globals['_VOTERECEIPT']._serialized_start=112
-  _globals['_VOTERECEIPT']._serialized_end=240
-  _globals['_BATCHRECEIPT']._serialized_start=242
-  _globals['_BATCHRECEIPT']._serialized_end=299
-  _globals['_COLLECTOR']._serialized_start=423
-  _globals['_COLLECTOR']._serialized_end=496
+  _globals['_RAWVOTEBATCH']._serialized_start=111
+  _globals['_RAWVOTEBATCH']._serialized_end=140
+  _globals['_VOTERECEIPT']._serialized_start=143
+  _globals['_VOTERECEIPT']._serialized_end=271
+  _globals['_BATCHRECEIPT']._serialized_start=273
+  _globals['_BATCHRECEIPT']._serialized_end=330
+  _globals['_COLLECTOR']._serialized_start=454
+  _globals['_COLLECTOR']._serialized_end=527
 # @@protoc_insertion_point(module_scope)

@@ -27,6 +27,12 @@ class VoteBatch(_message.Message):
     votes: _containers.RepeatedCompositeFieldContainer[_vote_pb2.Vote]
     def __init__(self, votes: _Optional[_Iterable[_Union[_vote_pb2.Vote, _Mapping]]] = ...) -> None: ...
 
+class RawVoteBatch(_message.Message):
+    __slots__ = ("votes",)
+    VOTES_FIELD_NUMBER: _ClassVar[int]
+    votes: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, votes: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
 class VoteReceipt(_message.Message):
     __slots__ = ("id", "status", "reason", "cast_at_ms", "field", "detail")
     ID_FIELD_NUMBER: _ClassVar[int]

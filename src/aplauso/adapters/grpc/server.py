@@ -18,7 +18,6 @@ from aplauso.adapters.grpc.wire import CAST_BATCH, COLLECTOR, MAX_MESSAGE, OLDER
 from aplauso.domain.contest import Contest
 from aplauso.domain.errors import Misconfigured
 from aplauso.ports.clock import Clock
-from aplauso.v1 import collector_pb2 as pb
 from aplauso.v1 import confproto_pb2 as older
 
 SERVICES: Final = ("", COLLECTOR, OLDER)
@@ -161,7 +160,7 @@ def _options(max_message: int) -> list[tuple[str, Any]]:
 
 
 def _handlers(door: Door) -> "tuple[grpc.GenericRpcHandler[Any, Any], ...]":
-    cast = grpc.unary_unary_rpc_method_handler(door.cast_batch, None, pb.BatchReceipt.SerializeToString)
+    cast = grpc.unary_unary_rpc_method_handler(door.cast_batch, None, None)
     info = grpc.unary_unary_rpc_method_handler(door.return_info, None, older.replyInfo.SerializeToString)
     return (
         grpc.method_handlers_generic_handler(COLLECTOR, {CAST_BATCH: cast}),
