@@ -19,6 +19,7 @@ from aplauso.domain.vote import Vote
 from aplauso.ports.archive import ArchivedVote, ArchiveReader
 from aplauso.ports.log import LogReader
 from aplauso.ports.standings import PartitionStandings, StandingsReader
+from aplauso.ports.stretch import columns
 
 EXAMPLES: Final = 20
 """Differences that are told in full; the others are only counted."""
@@ -187,7 +188,7 @@ class _Recount:
         if start >= stop:
             return
         for records in self.log.read(partition, start, stop):
-            keys, values = [record.key for record in records], [record.value for record in records]
+            keys, values = columns(records)
             found: Columns | list[Vote] | list[Vote | BadRecord]
             found = read_batch(keys, values, partition, self.log.partitions)
             if not isinstance(found, Columns):

@@ -2,18 +2,20 @@
 
 import contextlib
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from aplauso.adapters.kafka.config import KafkaSettings
-from aplauso.adapters.kafka.records import READING, AnyMessage, fault_of, to_records
+from aplauso.adapters.kafka.records import READING, AnyMessage, fault_of, to_stretch
 from aplauso.adapters.kafka.topics import Topics
 from aplauso.domain.errors import Unavailable, WrongLog
 from aplauso.ports.log import Record
 
-CHUNK: Final = 20_000
+CHUNK: Final = 50_000
+"""Messages read together, at most: they share one look at the topic's identity."""
 _SILENCE_SECONDS: Final = 15.0
 """After so long without a message that has to be there, the log is called away."""
 
@@ -27,6 +29,7 @@ class KafkaReader:
         self._settings = settings
         self._topics = Topics(settings)
         self._topic: str | None = None
+        self._idle: Consumer | None = None
 
     @property
     def partitions(self) -> int:
@@ -51,12 +54,27 @@ class KafkaReader:
             raise WrongLog(f"partition {partition} was trimmed: it begins at offset {low}, after {start}")
         if stop > high:
             raise WrongLog(f"partition {partition} ends at offset {high}, before {stop}")
-        for messages in read_messages(self._settings, self._settings.topic, partition, start, stop):
-            self.topic()  # what was fetched before this answer comes from this topic, not from one made later
-            yield to_records(messages)
+        if start >= stop:
+            return
+        # One that is in use belongs to its reading alone; to connect anew for each partition takes longer than to read.
+        consumer, self._idle = self._idle or _consumer(self._settings), None
+        try:
+            for messages in _read(consumer, TopicPartition(self._settings.topic, partition, start), stop):
+                self.topic()  # what was fetched before this answer comes from this topic, not from one made later
+                yield to_stretch(messages)
+        except BaseException:
+            _close(consumer)
+            raise
+        if self._idle is None:
+            self._idle = consumer
+        else:
+            _close(consumer)
 
     def close(self) -> None:
-        """As `LogReader`: nothing is held between calls."""
+        """As `LogReader`."""
+        consumer, self._idle = self._idle, None
+        if consumer is not None:
+            _close(consumer)
 
 
 def read_messages(settings: KafkaSettings, topic: str, partition: int, start: int, stop: int) -> Iterator[Messages]:
@@ -68,16 +86,30 @@ def read_messages(settings: KafkaSettings, topic: str, partition: int, start: in
     """
     if start >= stop:
         return
-    # A group's name is asked for by the driver; as nothing is subscribed or committed, no group comes to be.
-    consumer = Consumer(settings.client(group_id="aplauso.reader", enable_partition_eof=True, **READING))
+    consumer = _consumer(settings)
     try:
-        consumer.assign([TopicPartition(topic, partition, start)])
+        yield from _read(consumer, TopicPartition(topic, partition, start), stop)
+    finally:
+        _close(consumer)
+
+
+def _consumer(settings: KafkaSettings) -> Consumer:
+    # A group's name is asked for by the driver; as nothing is subscribed or committed, no group comes to be.
+    return Consumer(settings.client(group_id="aplauso.reader", enable_partition_eof=True, **READING))
+
+
+def _close(consumer: Consumer) -> None:
+    with contextlib.suppress(KafkaException, RuntimeError):
+        consumer.close()
+
+
+def _read(consumer: Consumer, start: TopicPartition, stop: int) -> Iterator[Messages]:
+    try:
+        consumer.assign([start])
         yield from _until(consumer, stop)
+        consumer.unassign()
     except KafkaException as error:
         raise Unavailable(f"Kafka: {error.args[0]}") from error
-    finally:
-        with contextlib.suppress(KafkaException, RuntimeError):
-            consumer.close()
 
 
 def _until(consumer: Consumer, stop: int) -> Iterator[Messages]:
@@ -90,15 +122,26 @@ def _until(consumer: Consumer, stop: int) -> Iterator[Messages]:
             messages += consumer.consume(CHUNK - 1, 0.0)
         elif time.monotonic() - heard_at > _SILENCE_SECONDS:
             raise Unavailable(f"Kafka has sent nothing for {_SILENCE_SECONDS:.0f} s")
-        good = [m for m in messages if m.error() is None and (m.offset() or 0) < stop]
+        failed = [] if _are_fine(messages) else [m for m in messages if m.error() is not None]
+        records = [m for m in messages if m.error() is None] if failed else messages
+        good = records[: bisect_left(records, stop, key=_offset)]
         if good:
             yield good
-        if any(_is_past(m, stop) for m in messages):
+        # Of records, the last one lies furthest.
+        if any(_is_past(m, stop) for m in (*failed, *records[-1:])):
             return
-        for message in messages:
+        for message in failed:
             fault = fault_of(message)
             if fault is not None:
                 raise fault
+
+
+def _are_fine(messages: Messages) -> bool:
+    return all(error is None for error in map(Message.error, messages))
+
+
+def _offset(message: AnyMessage) -> int:
+    return message.offset() or 0
 
 
 def _is_past(message: AnyMessage, stop: int) -> bool:

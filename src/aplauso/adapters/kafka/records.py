@@ -10,6 +10,7 @@ from aplauso.adapters.kafka.topics import Bounds
 from aplauso.domain.errors import AplausoError, Unavailable, WrongLog
 from aplauso.domain.position import Position
 from aplauso.ports.log import Record
+from aplauso.ports.stretch import Stretch
 
 if TYPE_CHECKING:
     AnyMessage = Message[Any, Any]
@@ -54,6 +55,14 @@ def to_records(messages: Sequence[AnyMessage]) -> list[Record]:
         strict=True,
     )
     return list(map(_record, rows))
+
+
+def to_stretch(messages: Sequence[AnyMessage]) -> Stretch:
+    """Messages of one partition without errors, as records; there is at least one."""
+    epochs = [-1 if epoch is None else epoch for epoch in map(Message.leader_epoch, messages)]
+    offsets: list[int] = list(map(Message.offset, messages))  # type: ignore[arg-type]  # a message without error has one
+    keys, values = list(map(Message.key, messages)), list(map(Message.value, messages))
+    return Stretch(messages[0].partition() or 0, offsets, epochs, keys, values)
 
 
 def fault_of(message: AnyMessage) -> AplausoError | None:

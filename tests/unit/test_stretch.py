@@ -1,0 +1,20 @@
+"""Records in columns are the same sequence as records one by one."""
+
+from aplauso.ports.log import Record
+from aplauso.ports.stretch import Stretch, columns
+
+PLAIN = [Record(3, offset, 7, b"k%d" % offset, None if offset == 5 else b"v") for offset in (1, 2, 5, 9)]
+STRETCH = Stretch(3, [1, 2, 5, 9], [7] * 4, [b"k1", b"k2", b"k5", b"k9"], [b"v", b"v", None, b"v"])
+
+
+def test_a_stretch_is_the_sequence_of_its_records() -> None:
+    """Length, order, places, slices and membership are those of a list of the records."""
+    assert list(STRETCH) == PLAIN
+    assert [STRETCH[at] for at in range(-4, 4)] == [PLAIN[at] for at in range(-4, 4)]
+    assert [list(STRETCH[part]) for part in (slice(1, 3), slice(-1, None), slice(9, 9))] == [PLAIN[1:3], PLAIN[3:], []]
+    assert (len(STRETCH), PLAIN[2] in STRETCH, list(reversed(STRETCH))) == (4, True, PLAIN[::-1])
+
+
+def test_keys_and_values_are_the_same_of_both() -> None:
+    """The columns of a stretch are those of its records."""
+    assert tuple(map(list, columns(STRETCH))) == columns(PLAIN)
