@@ -23,7 +23,7 @@ POLL: Final = 0.5
 """Seconds that a poll waits for a record: how long a stop takes at most when nothing comes."""
 BATCH: Final = 5_000
 """Records applied together, at most: a store's step stays a matter of milliseconds."""
-ROUND: Final = 4
+ROUND: Final = 2
 """Batches read together, at most, beside a worker: they share one look at the log's identity."""
 BACKOFF: Final = (0.05, 2.0)
 """Seconds between tries while a server is away: the first, doubled up to the last."""

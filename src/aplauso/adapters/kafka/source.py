@@ -23,6 +23,11 @@ from aplauso.ports.log import Record
 Protocol = Literal["classic", "consumer"]
 _SLICE_SECONDS: Final = 0.1
 """How long the driver waits at a time: partitions that come meanwhile are placed in between."""
+_AHEAD: Final[dict[str, Any]] = {"fetch_max_bytes": 1_048_576, "queued_max_messages_kbytes": 1_024}
+"""How much the driver may fetch before it is asked for: what lies there is memory, and over a backlog it is always
+full. A tally had a peak of 223 MiB with the driver's own 50 MB a fetch and 32 MiB waiting, and was no faster."""
+_FULL_MS: Final = 10
+"""How long the driver fetches nothing once that much waits; its own second would leave a projection without work."""
 _IDENTITY_SECONDS: Final = 1.0
 """How often the topic and its bounds are looked at while nothing comes."""
 
@@ -144,7 +149,8 @@ class KafkaSource:
             "heartbeat_interval_ms": int(self._session_timeout * 1000 / 4),
         }
         ours = classic if self._protocol == "classic" else {}
-        return self._settings.client(group_id=self._group, group_protocol=self._protocol, **READING, **ours)
+        ahead = READING | _AHEAD | {"fetch_queue_backoff_ms": _FULL_MS}
+        return self._settings.client(group_id=self._group, group_protocol=self._protocol, **ahead, **ours)
 
     def _running(self) -> Consumer:
         if self._consumer is None:
