@@ -27,18 +27,38 @@ REDIS: Final = (
     ),
     mutant(
         "Redis: repeats of earlier batches are counted", "adapters/redis/count.lua",
-        "is_new = not holds(known.content[bucket], id)", "is_new = true",
+        "if holds(content[bucket_of[at]], at) then", "if false then",
         standings(_VALKEY, "the_first_of_an_id_is_the_vote"),
     ),
     mutant(
-        "Redis: repeats within a batch are counted", "adapters/redis/count.lua",
-        "      seen[id] = true\n", "",
+        "Redis: repeats within a batch are counted", "adapters/redis/packing.py",
+        "_copies(place_of) if len(ordered) < len(ids) else ()", "()",
         standings(_VALKEY, "the_first_of_an_id_is_the_vote"), standings(_VALKEY, "many_votes_give_the_fold"),
     ),
     mutant(
+        "Redis: repeats within a batch that is walked are counted", "adapters/redis/count.lua",
+        "is_new = not skipped[id] and not added[id]", "is_new = not skipped[id]",
+        standings(_VALKEY, "forgetting_follows_the_order_of_the_log"),
+    ),
+    mutant(
+        "Redis: a batch in which a slot ends is not walked", "adapters/redis/count.lua",
+        "if known.slot < oldest then must_walk = true end", "",
+        standings(_VALKEY, "forgetting_follows_the_order_of_the_log"),
+    ),
+    mutant(
         "Redis: an id is found across two others", "adapters/redis/count.lua",
-        "while at and at % 16 ~= 1 do", "while false do",
+        "place % 16 ~= 13 or ", "",
         standings(_VALKEY, "ids_that_overlap_are_apart"),
+    ),
+    mutant(
+        "Redis: an id is found by its end alone", "adapters/redis/count.lua",
+        " or sub(content, place - 12, place + 3) ~= sub(ids, 16 * at - 15, 16 * at)", "",
+        standings(_VALKEY, "any_votes_give_the_fold"),
+    ),
+    mutant(
+        "Redis: the first layout is counted on", "adapters/redis/count.lua",
+        "call('HMGET', STATE, 'topic', 'next',", "call('HMGET', STATE, 'topic', 'offset',",
+        system("redis_faults", "test_the_first_layout_is_wiped_and_counted_anew"),
     ),
     mutant(
         "Redis: the dirty mark is not set", "adapters/redis/count.lua",

@@ -258,6 +258,32 @@ def test_counts_without_a_position_are_wiped(own_redis: RedisServer, tally: Tall
     tally.holds(records, 100)
 
 
+@EVERY_KIND
+def test_the_first_layout_is_wiped_and_counted_anew(own_redis: RedisServer, tally: Tally) -> None:
+    """A partition as the first layout left it has no position, shows nothing, and goes before counting begins anew."""
+    records = log(100)
+    apply(tally.store, records, 0, 100)
+    with own_redis.client() as client:
+        state, ids = "aplauso:{p0}:state", "aplauso:{p0}:ids"
+        keys = set(client.keys("*"))
+        client.hset(state, "offset", str(client.hget(state, "next")))
+        client.hdel(state, "next")
+        # Its buckets held 40 ids each, so that there were more of them.
+        client.hset(ids, "k", 120)
+        for bucket in (1, 2):
+            client.append(f"aplauso:{{p0}}:i:k:{bucket}", b"sixteen bytes id")
+        assert tally.store.positions([0]) == {0: None}
+        assert tally.reader.partition(0) == (None, {})
+        assert dict(tally.reader.partitions()) == {}
+        with pytest.raises(PositionMoved) as refused:
+            tally.store.apply(0, None, at(100), records)
+        assert refused.value.stored is None
+        assert client.keys("*") == []
+        follow(tally.store, records)
+        tally.holds(records, 100)
+        assert set(client.keys("*")) == keys
+
+
 @pytest.mark.parametrize("name", ["b:bandas-gt", "a:bandas-gt", "contests", "ids", "i:k:0", "state"])
 def test_a_key_of_another_type_changes_nothing(own_redis: RedisServer, tally: Tally, name: str) -> None:
     """Something else under one of our keys fails the batch before anything of it is written."""

@@ -3,18 +3,24 @@
 -- KEYS  state, absent
 -- ARGV  1-3  the expected topic, offset, epoch; all "" for none
 --       4-6  the following topic, offset, epoch
---       7    the ids, 16 bytes each
---       8    MessagePack: [names of tables, table of each vote, hash of each id, group, rank, stamp of each vote]
---       9    MessagePack: [contests, [contest, band, album, shown band, shown album] of each group]
--- Answers {"moved", topic, offset, epoch}, {"dirty"} or {"applied", new votes by contest, repeated ones by contest}.
+--       7    the batch's ids, each once, 16 bytes each, those of one table together
+--       8    MessagePack: [tables, contests, groups, latest stamp]
+--              tables  [name, number of its ids]
+--              groups  one spelling of one album: [contest from 1, band, album, shown band, shown album, and of the first
+--                      vote of each id: votes, sum of ranks, [least stamp, its least id]]
+--       9    MessagePack: [id, group, rank, stamp], each an array over all votes in the log's order; id and group from 0
+-- Answers {"moved", topic, offset, epoch}, {"dirty"} or {"applied", new votes by contest}.
+--
+-- The client adds up as if none of the ids were remembered. Where that holds, no vote is looked at here, only ids;
+-- where it does not, the votes are walked one by one.
 --
 -- Nothing is written before everything has been read, so that whatever can fail fails first; the first write
 -- marks the partition dirty and the last one clears the mark.
 
 local SLOT_MS = 600000
 
-local held = call('HMGET', STATE, 'topic', 'offset', 'epoch', 'time', 'dirty')
--- Whoever deleted the state alone left counts behind that belong to no position.
+local held = call('HMGET', STATE, 'topic', 'next', 'epoch', 'time', 'dirty')
+-- Counts that belong to no position: somebody deleted the state alone, or they lie in the first layout.
 if held[5] or (not held[2] and call('EXISTS', IDS, CONTESTS) > 0) then
   return {'dirty'}
 end
@@ -43,7 +49,7 @@ local function open_table(name, ids)
   memory[name] = {
     name = name, slot = tonumber(name) or math.huge, prefix = bucket_key(name, ''),
     ids = ids, buckets = buckets, power = power, modulus = 2 * power,
-    content = {}, fresh = {}, hashes = {},
+    content = {}, fresh = 0,
   }
   return memory[name]
 end
@@ -66,92 +72,134 @@ local function read_buckets(known, numbers, keys)
   end
 end
 
-local votes, groups_of_batch = cmsgpack.unpack(ARGV[8]), cmsgpack.unpack(ARGV[9])
-local table_of, hash_at, group_of, rank_of, stamp_of = unpack(votes, 2, 6)
-local tables = {}
-for at, name in ipairs(votes[1]) do
-  tables[at] = memory[name] or open_table(name, 0)
+local ids = ARGV[7]
+local tables_of_batch, contests_of_batch, groups_of_batch, latest = unpack(cmsgpack.unpack(ARGV[8]), 1, 4)
+local time = math.max(tonumber(held[4] or 0), latest)
+local oldest = floor(time / SLOT_MS) - 1   -- the oldest slot that is remembered
+
+local tables, must_walk = {}, false   -- the tables of the batch's ids
+local last = 0
+for at, row in ipairs(tables_of_batch) do
+  local known = memory[row[1]] or open_table(row[1], 0)
+  known.first, known.last = last + 1, last + row[2]
+  last = known.last
+  tables[at] = known
+  -- What is remembered of a slot that ends in this batch depends on the order of the votes.
+  if known.slot < oldest then must_walk = true end
 end
 
-local groups = {}   -- what the batch holds of one spelling of one album
-for at, row in ipairs(groups_of_batch[2]) do
-  groups[at] = {
-    contest = row[1], band = row[2], album = row[3], shown_band = row[4], shown_album = row[5],
-    votes = 0, ranks = 0, repeated = 0, stamp = math.huge, id = '',
-  }
+local hash_of, skipped = {}, {}   -- by the id's place; skipped are those that are not to be added to the memory
+
+-- Whether an id is among ids that lie one after the other. It is searched by its end: ids of one time begin alike.
+local function holds(content, at)
+  local tail = sub(ids, 16 * at - 3, 16 * at)
+  local place = find(content, tail, 1, true)
+  while place and (place % 16 ~= 13 or sub(content, place - 12, place + 3) ~= sub(ids, 16 * at - 15, 16 * at)) do
+    place = find(content, tail, place + 1, true)
+  end
+  return place ~= nil
 end
 
--- Byte by byte: Lua's own comparison follows the locale of the server.
+local function look_up(known)
+  local content, numbers, keys, bucket_of = known.content, {}, {}, {}
+  local buckets, power, modulus, prefix = known.buckets, known.power, known.modulus, known.prefix
+  for at = known.first, known.last do
+    local bucket = hash_of[at] % modulus
+    if bucket >= buckets then bucket = bucket - power end
+    bucket_of[at] = bucket
+    if not content[bucket] then
+      content[bucket] = ''
+      local place = #numbers + 1
+      numbers[place], keys[place] = bucket, prefix .. bucket
+    end
+  end
+  read_buckets(known, numbers, keys)
+  for at = known.first, known.last do
+    if holds(content[bucket_of[at]], at) then
+      skipped[at] = true
+      must_walk = true
+    end
+  end
+end
+
+for _, known in ipairs(tables) do
+  for at = known.first, known.last do
+    local high, middle, low = byte(ids, 16 * at - 2, 16 * at)
+    hash_of[at] = high * 65536 + middle * 256 + low
+  end
+  if known.ids > 0 then look_up(known) end
+end
+
+-- Compares ids without Lua's own comparison, which follows the locale of the server.
 local function is_less(id, other)
-  for at = 1, #id do
-    local mine, theirs = byte(id, at), byte(other, at)
-    if mine ~= theirs then return mine < theirs end
+  for at = 1, 36, 12 do
+    local high, low = struct.unpack('>I6I6', id, at)
+    local their_high, their_low = struct.unpack('>I6I6', other, at)
+    if high ~= their_high then return high < their_high end
+    if low ~= their_low then return low < their_low end
   end
   return false
 end
 
-local wanted = {}   -- table -> the buckets that the batch's ids may be in, and their keys
-for at = 1, #hash_at do
-  local known = tables[table_of[at]]
-  if known.ids > 0 then
-    local bucket = hash_at[at] % known.modulus
-    if bucket >= known.buckets then bucket = bucket - known.power end
-    if not known.content[bucket] then
-      known.content[bucket] = ''
-      local list = wanted[known] or {{}, {}}
-      wanted[known] = list
-      local place = #list[1] + 1
-      list[1][place], list[2][place] = bucket, known.prefix .. bucket
+local groups = {}
+for at, row in ipairs(groups_of_batch) do
+  groups[at] = {
+    contest = row[1], band = row[2], album = row[3], shown_band = row[4], shown_album = row[5],
+    votes = row[6], ranks = row[7], stamp = row[8][1], id = row[8][2],
+  }
+end
+
+local function uuid(id)
+  local hex = string.gsub(id, '.', function(char) return string.format('%02x', byte(char)) end)
+  return table.concat({sub(hex, 1, 8), sub(hex, 9, 12), sub(hex, 13, 16), sub(hex, 17, 20), sub(hex, 21)}, '-')
+end
+
+-- Adds the groups up anew, vote by vote in the log's order, and tells which ids are to be remembered.
+local function walk()
+  local id_of, group_of, rank_of, stamp_of = unpack(cmsgpack.unpack(ARGV[9]), 1, 4)
+  local table_of, added = {}, {}
+  for _, known in ipairs(tables) do
+    for at = known.first, known.last do table_of[at] = known end
+  end
+  for _, group in ipairs(groups) do
+    group.votes, group.ranks, group.stamp, group.least = 0, 0, math.huge, {}
+  end
+  local now = tonumber(held[4] or 0)
+  local oldest_now = floor(now / SLOT_MS) - 1
+  for at, stamp in ipairs(stamp_of) do
+    if stamp > now then
+      now = stamp
+      oldest_now = floor(now / SLOT_MS) - 1
     end
-  end
-end
-for known, list in pairs(wanted) do
-  read_buckets(known, list[1], list[2])
-end
-
--- Whether an id is among ids that lie one after the other.
-local function holds(content, id)
-  local at = find(content, id, 1, true)
-  while at and at % 16 ~= 1 do at = find(content, id, at + 1, true) end
-  return at ~= nil
-end
-
-local ids, seen = ARGV[7], {}
-local time = tonumber(held[4] or 0)
-local oldest = floor(time / SLOT_MS) - 1   -- the oldest slot that is remembered
-
-for at = 1, #stamp_of do
-  local stamp = stamp_of[at]
-  if stamp > time then
-    time = stamp
-    oldest = floor(time / SLOT_MS) - 1
-  end
-  local id = sub(ids, 16 * at - 15, 16 * at)
-  local group, known = groups[group_of[at]], tables[table_of[at]]
-  local is_new = true
-  if known.slot >= oldest then
-    local hash = hash_at[at]
-    if seen[id] then
-      is_new = false
-    elseif known.ids > 0 then
-      local bucket = hash % known.modulus
-      if bucket >= known.buckets then bucket = bucket - known.power end
-      is_new = not holds(known.content[bucket], id)
+    local id, group = id_of[at] + 1, groups[group_of[at] + 1]
+    local is_new = true
+    if table_of[id].slot >= oldest_now then
+      is_new = not skipped[id] and not added[id]
+      if is_new then added[id] = true end
     end
     if is_new then
-      local place = #known.fresh + 1
-      known.fresh[place], known.hashes[place] = id, hash
-      seen[id] = true
+      group.votes = group.votes + 1
+      group.ranks = group.ranks + rank_of[at]
+      if stamp < group.stamp then group.stamp, group.least = stamp, {} end
+      if stamp == group.stamp then group.least[#group.least + 1] = id end
     end
   end
-  if is_new then
-    group.votes = group.votes + 1
-    group.ranks = group.ranks + rank_of[at]
-    if stamp < group.stamp or (stamp == group.stamp and is_less(id, group.id)) then
-      group.stamp, group.id = stamp, id
+  for at = 1, #ids / 16 do
+    if not added[at] then skipped[at] = true end
+  end
+  for _, group in ipairs(groups) do
+    group.id = nil
+    for _, at in ipairs(group.least) do
+      local id = uuid(sub(ids, 16 * at - 15, 16 * at))
+      if not group.id or is_less(id, group.id) then group.id = id end
     end
-  else
-    group.repeated = group.repeated + 1
+  end
+end
+if must_walk then walk() end
+
+for _, known in ipairs(tables) do
+  for at = known.first, known.last do
+    if not skipped[at] then known.fresh = known.fresh + 1 end
   end
 end
 
@@ -174,8 +222,8 @@ local kept, forgotten = {}, {}
 for _, known in pairs(memory) do
   if known.slot < oldest and known.ids > 0 then
     forgotten[#forgotten + 1] = known
-  elseif known.slot >= oldest and #known.fresh > 0 then
-    known.grown = buckets_for(known.ids + #known.fresh)
+  elseif known.slot >= oldest and known.fresh > 0 then
+    known.grown = buckets_for(known.ids + known.fresh)
     known.split = known.ids > 0 and read_splits(known) or {}
     kept[#kept + 1] = known
   end
@@ -184,14 +232,14 @@ end
 -- Standings -----------------------------------------------------------------------------------------------
 
 local contests = {}   -- contest -> the lines of bands and of albums that the batch changes
-for at, name in ipairs(groups_of_batch[1]) do
-  contests[at] = {name = name, new = 0, repeated = 0, bands = {}, albums = {}}
+for at, name in ipairs(contests_of_batch) do
+  contests[at] = {name = name, new = 0, bands = {}, albums = {}}
 end
 
 local function add(lines, field, empty, votes_at, group, text)
   local line = lines[field]
   if not line then
-    line = {empty = empty, votes = 0, ranks = 0, stamp = math.huge, id = '', votes_at = votes_at}
+    line = {empty = empty, votes = 0, ranks = 0, stamp = math.huge, votes_at = votes_at}
     lines[field] = line
   end
   line.votes, line.ranks = line.votes + group.votes, line.ranks + group.ranks
@@ -202,7 +250,7 @@ end
 
 for _, group in ipairs(groups) do
   local contest = contests[group.contest]
-  contest.new, contest.repeated = contest.new + group.votes, contest.repeated + group.repeated
+  contest.new = contest.new + group.votes
   if group.votes > 0 then
     local band, album = group.band, group.album
     add(contest.bands, band, {band, 0, 0}, 2, group, group.shown_band)
@@ -210,18 +258,13 @@ for _, group in ipairs(groups) do
   end
 end
 
-local function uuid(id)
-  local hex = string.gsub(id, '.', function(char) return string.format('%02x', byte(char)) end)
-  return table.concat({sub(hex, 1, 8), sub(hex, 9, 12), sub(hex, 13, 16), sub(hex, 17, 20), sub(hex, 21)}, '-')
-end
-
 -- The stored line with the batch's added to it; positions 4, 5 and 6 hold the spelling.
 local function merged(stored, line)
   local whole = stored and cmsgpack.unpack(stored) or line.empty
   whole[line.votes_at] = whole[line.votes_at] + line.votes
   if line.votes_at == 2 then whole[3] = whole[3] + line.ranks end
-  if not stored or line.stamp < whole[4] or (line.stamp == whole[4] and is_less(uuid(line.id), whole[5])) then
-    whole[4], whole[5], whole[6] = line.stamp, uuid(line.id), line.text
+  if not stored or line.stamp < whole[4] or (line.stamp == whole[4] and is_less(line.id, whole[5])) then
+    whole[4], whole[5], whole[6] = line.stamp, line.id, line.text
   end
   return cmsgpack.pack(whole)
 end
@@ -240,12 +283,12 @@ local function read_changes(key, lines)
   if #fields > 0 then changes[#changes + 1] = {key, changed} end
 end
 
-local new, repeated = {}, {}
+local new = {}
 for at, contest in ipairs(contests) do
   read_changes(PREFIX .. 'b:' .. contest.name, contest.bands)
   read_changes(PREFIX .. 'a:' .. contest.name, contest.albums)
   call('SISMEMBER', CONTESTS, contest.name)
-  new[at], repeated[at] = contest.new, contest.repeated
+  new[at] = contest.new
 end
 
 -- Writing -------------------------------------------------------------------------------------------------
@@ -253,51 +296,63 @@ end
 call('HSET', STATE, 'dirty', '1')
 -- What exists is written down before it exists, so that wiping a dirty partition finds all of it.
 for _, known in ipairs(kept) do
-  call('HSET', IDS, known.name, known.ids + #known.fresh)
+  call('HSET', IDS, known.name, known.ids + known.fresh)
 end
 for _, contest in ipairs(contests) do
   if contest.new > 0 then call('SADD', CONTESTS, contest.name) end
 end
 
--- Deals the ids of a bucket out to the buckets that they belong in now.
-local function split_bucket(known, source)
-  local dealt, content = {}, known.content[source]
-  local grown, power = known.grown, known.grown_power
+-- Deals the ids of a bucket out to the buckets that they belong in now; neighbours that stay together go as one.
+local function split_bucket(known, source, written)
+  local content, grown, power = known.content[source], known.grown, known.grown_power
+  local modulus, from, into = 2 * power, 1, nil
+  written[source] = {}
   for first = 1, #content, 16 do
     local high, middle, low = byte(content, first + 13, first + 15)
-    local bucket = (high * 65536 + middle * 256 + low) % (2 * power)
+    local bucket = (high * 65536 + middle * 256 + low) % modulus
     if bucket >= grown then bucket = bucket - power end
-    local part = dealt[bucket]
-    if not part then
-      part = {}
-      dealt[bucket] = part
+    if bucket ~= into then
+      if into then
+        local parts = written[into] or {}
+        written[into], parts[#parts + 1] = parts, sub(content, from, first - 1)
+      end
+      from, into = first, bucket
     end
-    part[#part + 1] = sub(content, first, first + 15)
   end
-  if not dealt[source] then call('UNLINK', known.prefix .. source) end
-  for bucket, part in pairs(dealt) do
-    call('SET', known.prefix .. bucket, table.concat(part))
+  if into then
+    local parts = written[into] or {}
+    written[into], parts[#parts + 1] = parts, sub(content, from)
   end
 end
 
 local function add_ids(known)
-  local grown, power, hashes, added = known.grown, known.grown_power, known.hashes, {}
-  for at, id in ipairs(known.fresh) do
-    local bucket = hashes[at] % (2 * power)
-    if bucket >= grown then bucket = bucket - power end
-    local before = added[bucket]
-    added[bucket] = before and before .. id or id
+  local grown, power, prefix = known.grown, known.grown_power, known.prefix
+  local modulus, written, added = 2 * power, {}, {}
+  for _, source in ipairs(known.split) do
+    split_bucket(known, source, written)
   end
-  for bucket, content in pairs(added) do
-    call('APPEND', known.prefix .. bucket, content)
+  for at = known.first, known.last do
+    if not skipped[at] then
+      local bucket = hash_of[at] % modulus
+      if bucket >= grown then bucket = bucket - power end
+      local parts = written[bucket] or added[bucket]
+      if not parts then
+        parts = {}
+        added[bucket] = parts
+      end
+      parts[#parts + 1] = sub(ids, 16 * at - 15, 16 * at)
+    end
+  end
+  for bucket, parts in pairs(written) do
+    call('SET', prefix .. bucket, table.concat(parts))
+  end
+  for bucket, parts in pairs(added) do
+    call('APPEND', prefix .. bucket, table.concat(parts))
   end
 end
 
 for _, known in ipairs(kept) do
   known.grown_power = power_of_two_up_to(known.grown)
-  for _, source in ipairs(known.split) do
-    split_bucket(known, source)
-  end
   add_ids(known)
 end
 for _, known in ipairs(forgotten) do
@@ -306,6 +361,6 @@ end
 for _, change in ipairs(changes) do
   in_chunks('HSET', change[1], change[2], 2)
 end
-call('HSET', STATE, 'topic', ARGV[4], 'offset', ARGV[5], 'epoch', ARGV[6], 'time', string.format('%.0f', time))
+call('HSET', STATE, 'topic', ARGV[4], 'next', ARGV[5], 'epoch', ARGV[6], 'time', string.format('%.0f', time))
 call('HDEL', STATE, 'dirty')
-return {'applied', new, repeated}
+return {'applied', new}

@@ -1,21 +1,19 @@
 """Standings in Redis: one atomic script a batch, one hash slot a partition."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from struct import iter_unpack
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from aplauso.adapters.redis.client import Connection, RedisSettings, Script, hmget, translated
+from aplauso.adapters.redis.packing import pack
 from aplauso.domain.errors import PositionMoved
 from aplauso.domain.position import Position
-from aplauso.domain.tally import SLOT_MS, AlbumTally, Bands, BandTally, Spelling
+from aplauso.domain.tally import AlbumTally, Bands, BandTally, Spelling
 from aplauso.ports.projection import Applied, LoggedVote
 from aplauso.ports.standings import PartitionStandings
 
-_POSITION: Final = ("topic", "offset", "epoch")
-_KEYED: Final = -1
-_pack: Final = msgspec.msgpack.Encoder().encode
+_POSITION: Final = ("topic", "next", "epoch")
 
 
 class RedisStandings:
@@ -46,23 +44,25 @@ class RedisStandings:
         self, partition: int, expected: Position | None, following: Position, votes: Sequence[LoggedVote]
     ) -> Applied:
         """As `ProjectionStore.apply`. A dirty partition is wiped, and its stored position is then none."""
-        contests, packed = _pack_votes(votes)
+        batch = pack(votes)
         with translated():
-            answer = self._count(partition, *(expected or ("", "", "")), *following, *packed)
+            answer = self._count(partition, *(expected or ("", "", "")), *following, *batch.arguments)
             if answer[0] == b"dirty":
                 self._wipe(partition)
                 raise PositionMoved(None)
         if answer[0] == b"moved":
             raise PositionMoved(_position([*answer[1:], None, None, None][:3]))
-        return Applied(_by_contest(contests, answer[1]), _by_contest(contests, answer[2]))
+        return _applied(batch.contests, answer[1])
 
     def close(self) -> None:
         """Closes the connections."""
         self._connection.close()
 
 
-def _by_contest(contests: Iterable[str], numbers: Iterable[int]) -> dict[str, int]:
-    return {contest: number for contest, number in zip(contests, numbers, strict=True) if number}
+def _applied(contests: Mapping[str, int], new: Sequence[int]) -> Applied:
+    counted = {contest: number for contest, number in zip(contests, new, strict=True) if number}
+    repeated = {contest: votes - counted.get(contest, 0) for contest, votes in contests.items()}
+    return Applied(counted, {contest: number for contest, number in repeated.items() if number})
 
 
 def _position(state: Sequence[bytes | None]) -> Position | None:
@@ -70,41 +70,6 @@ def _position(state: Sequence[bytes | None]) -> Position | None:
     if topic is None or offset is None or epoch is None:
         return None
     return Position(topic.decode(), int(offset), int(epoch))
-
-
-def _pack_votes(votes: Sequence[LoggedVote]) -> tuple[list[str], tuple[bytes, bytes, bytes]]:
-    """The batch's contests, and its ids, votes and groups as count.lua takes them.
-
-    A group is one spelling of one album: what all its votes have in common crosses the wire once.
-    """
-    ids = bytes.fromhex("".join([entry.vote.id for entry in votes]).replace("-", ""))
-    groups: dict[tuple[str, str, str, str, str], int] = {}
-    group_of, ranks, stamps = [], [], []
-    for _, vote in votes:
-        group = (vote.contest, vote.band, vote.record, vote.name, vote.album)
-        group_of.append(groups.setdefault(group, len(groups) + 1))
-        ranks.append(vote.rank)
-        stamps.append(vote.cast_at)
-    tables, table_of = _tables(ids)
-    hashes = [number & 0xFFFFFF for (number,) in iter_unpack(">12xI", ids)]
-    contests = {contest: at for at, contest in enumerate(dict.fromkeys(group[0] for group in groups), start=1)}
-    rows = [(contests[group[0]], *group[1:]) for group in groups]
-    votes_packed = _pack((tables, table_of, hashes, group_of, ranks, stamps))
-    return list(contests), (ids, votes_packed, _pack((list(contests), rows)))
-
-
-def _tables(ids: bytes) -> tuple[list[str], list[int]]:
-    """The tables that remember the ids, and of each id the number of its table, from 1.
-
-    A UUIDv7 begins with its 48 bits of milliseconds, followed by its version (RFC 9562, section 5.7).
-    """
-    slots = [
-        (high << 16 | low) // SLOT_MS if version >> 12 == 7 else _KEYED
-        for high, low, version in iter_unpack(">IHH8x", ids)
-    ]
-    numbers = {slot: at for at, slot in enumerate(dict.fromkeys(slots), start=1)}
-    names = ["k" if slot == _KEYED else str(slot) for slot in numbers]
-    return names, [numbers[slot] for slot in slots]
 
 
 class _Band(msgspec.Struct, array_like=True, gc=False):

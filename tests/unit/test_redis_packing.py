@@ -1,0 +1,50 @@
+"""A batch as count.lua takes it: what is added up before Redis is asked."""
+
+from typing import Any
+
+import msgspec
+
+from aplauso.adapters.redis.packing import pack
+from aplauso.domain.tally import SLOT_MS
+from aplauso.domain.vote import Vote
+from contract.projection_suite import START, anonymous_id, keyed_id, log_of, vote
+
+
+def packed(*votes: Vote) -> tuple[bytes, Any, Any]:
+    """The arguments of the script, unpacked."""
+    ids, summary, detail = pack(log_of(votes)).arguments
+    return ids, msgspec.msgpack.decode(summary), msgspec.msgpack.decode(detail)
+
+
+def test_a_copy_is_added_up_once() -> None:
+    """Only the first vote of an id is in a group's sums and spelling; the details tell every vote."""
+    first = vote(1, id=keyed_id(1), contest="uno", rank=3, cast_at=START)
+    copy = vote(2, id=keyed_id(1), contest="uno", rank=9, cast_at=START - 5, name=first.name, album=first.album,
+                band=first.band, record=first.record)  # fmt: skip
+    other = vote(3, id=keyed_id(0), contest="uno", rank=4, cast_at=START, name=first.name, album=first.album,
+                 band=first.band, record=first.record)  # fmt: skip
+    ids, (tables, contests, groups, latest), detail = packed(first, copy, other)
+    assert ids == bytes.fromhex((first.id + other.id).replace("-", ""))
+    assert (tables, contests, latest) == ([["k", 2]], ["uno"], START)
+    assert groups == [
+        [1, first.band, first.record, first.name, first.album, 2, 7, [START, min(first.id, other.id)]],
+    ]
+    assert detail == [[0, 0, 1], [0, 0, 0], [3, 9, 4], [START, START - 5, START]]
+    assert pack(log_of([first, copy, other])).contests == {"uno": 3}
+
+
+def test_ids_lie_by_their_tables() -> None:
+    """Those of keys come first, then each slot's, to the millisecond; the details say where each went."""
+    moments = [START + SLOT_MS, START + SLOT_MS - 1, START]
+    votes = [vote(n, id=anonymous_id(moment, n)) for n, moment in enumerate(moments)] + [vote(9, id=keyed_id(9))]
+    ids, (tables, _, _, _), detail = packed(*votes)
+    slot = START // SLOT_MS
+    assert tables == [["k", 1], [str(slot + 1), 1], [str(slot), 2]]
+    order = [votes[at].id for at in (3, 0, 1, 2)]
+    assert ids.hex() == "".join(order).replace("-", "")
+    assert detail[0] == [1, 2, 3, 0]
+
+
+def test_an_empty_batch_is_packed() -> None:
+    """A batch without votes names no table, contest or group."""
+    assert packed() == (b"", [[], [], [], 0], [[], [], [], []])
