@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaError, Message
@@ -94,6 +95,9 @@ def offset_at(partition: int, position: Position | None, topic: str, bounds: Bou
     return position.offset
 
 
+_place: Final[Callable[[Record], tuple[int, int]]] = itemgetter(0, 1)  # of the fields, the partition and the offset
+
+
 def positions_after(records: Sequence[Record]) -> dict[int, int]:
     """By partition, the offset after the last of its records."""
-    return {record.partition: record.offset + 1 for record in records}
+    return {partition: offset + 1 for partition, offset in dict(map(_place, records)).items()}

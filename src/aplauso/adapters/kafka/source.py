@@ -8,9 +8,11 @@ at the same offset of another topic that was made in its place.
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress
+from operator import attrgetter
 from typing import Any, Final, Literal
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
 
 from aplauso.adapters.kafka.config import KafkaSettings
 from aplauso.adapters.kafka.epochs import EpochGuard
@@ -30,6 +32,14 @@ _FULL_MS: Final = 10
 """How long the driver fetches nothing once that much waits; its own second would leave a projection without work."""
 _IDENTITY_SECONDS: Final = 1.0
 """How often the topic and its bounds are looked at while nothing comes."""
+_GATHER_SECONDS: Final = 0.008
+"""Records are handed out once in so long, at most, unless there are enough: each time costs a look at the topic."""
+_COMMIT_SECONDS: Final = 1.0
+"""How often progress is told. The group's coordinator answers one commit after the other, and heartbeats behind them:
+when each batch was told, the queue grew until the group took the replica for dead."""
+
+
+_leader: Final[Callable[[Record], tuple[int, int]]] = attrgetter("partition", "epoch")
 
 
 class KafkaSource:
@@ -61,6 +71,9 @@ class KafkaSource:
         self._held: list[Record] = []  # fetched, and not handed out yet
         self._fault: AplausoError | None = None  # to be raised once what was fetched is safe
         self._seen_at = 0.0
+        self._fetched_at = 0.0
+        self._progress: dict[int, int] = {}  # offsets that have not been told yet
+        self._told_at = 0.0
 
     @property
     def partitions(self) -> int:
@@ -89,6 +102,7 @@ class KafkaSource:
     def poll(self, timeout: float, limit: int) -> Sequence[Record]:
         """As `VoteSource`."""
         consumer = self._running()
+        self._tell(consumer)
         deadline = time.monotonic() + timeout
         while not self._held:
             if self._unplaced:
@@ -118,11 +132,18 @@ class KafkaSource:
         self._sought[partition] = position
 
     def note_progress(self, positions: Mapping[int, Position]) -> None:
-        """As `VoteSource`: commits the offsets, which nobody reads from."""
-        offsets = [self._at(partition, where.offset) for partition, where in positions.items()]
-        if offsets and self._consumer is not None:
-            with contextlib.suppress(KafkaException):  # a dashboard may wait
-                self._consumer.commit(offsets=offsets, asynchronous=True)
+        """As `VoteSource`: the offsets will be committed, which nobody reads from."""
+        self._progress.update((partition, where.offset) for partition, where in positions.items())
+
+    def _tell(self, consumer: Consumer) -> None:
+        """Commits the offsets that were noted, when it is time."""
+        if not self._progress or time.monotonic() - self._told_at < _COMMIT_SECONDS:
+            return
+        offsets = [self._at(partition, offset) for partition, offset in self._progress.items()]
+        self._progress.clear()
+        self._told_at = time.monotonic()
+        with contextlib.suppress(KafkaException):  # a dashboard may wait
+            consumer.commit(offsets=offsets, asynchronous=True)
 
     def lags(self) -> Mapping[int, int]:
         """As `VoteSource`: up to the log's end as it was when records were last fetched."""
@@ -138,7 +159,9 @@ class KafkaSource:
         """As `VoteSource`."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
+            self._told_at = 0.0
             with contextlib.suppress(KafkaException, RuntimeError):
+                self._tell(consumer)
                 consumer.close()
         self._forget([*self._following, *self._unplaced])
 
@@ -159,9 +182,11 @@ class KafkaSource:
 
     def _fetch(self, consumer: Consumer, timeout: float, limit: int) -> None:
         """Waits for the next message and holds it with those that have come too; the group's callbacks run here."""
-        # Asked for many, the driver would wait for all of them: so for one, and then for what is there.
+        # Asked for many, the driver would wait for all of them: so for one, and then for what comes in a moment.
         if self._hold(self._consume(consumer, 1, timeout)) and limit > 1:
-            self._hold(self._consume(consumer, limit - 1, 0.0))
+            moment = self._fetched_at + _GATHER_SECONDS - time.monotonic()
+            self._hold(self._consume(consumer, limit - 1, max(0.0, moment)))
+            self._fetched_at = time.monotonic()
         if self._fault is not None:
             fault, self._fault = self._fault, None
             if isinstance(fault, Fatal):
@@ -178,7 +203,8 @@ class KafkaSource:
 
     def _hold(self, messages: list[AnyMessage]) -> int:
         """Keeps the records of the partitions that this replica still has; remembers what has failed."""
-        failed = [message for message in messages if message.error() is not None]
+        is_failed = [error is not None for error in map(Message.error, messages)]
+        failed = list(compress(messages, is_failed))
         for fault in map(fault_of, failed):
             if not isinstance(self._fault, Fatal):
                 self._fault = fault or self._fault
@@ -186,7 +212,7 @@ class KafkaSource:
         records = to_records(good)
         changed = {
             partition
-            for partition, epoch in {(record.partition, record.epoch) for record in records}
+            for partition, epoch in set(map(_leader, records))
             if partition not in self._guards or self._guards[partition].unchanged != epoch
         }
         self._held += [r for r in records if r.partition not in changed] if changed else records
@@ -260,6 +286,7 @@ class KafkaSource:
 
     def _forget(self, partitions: Sequence[int]) -> None:
         for partition in partitions:
+            self._progress.pop(partition, None)
             self._unplaced.discard(partition)
             self._sought.pop(partition, None)
             self._following.pop(partition, None)
