@@ -1,52 +1,89 @@
-"""How tally and standings grow with bands, partitions and votes: no worse than linearly."""
+"""How tally and standings grow with bands, partitions and votes: no worse than linearly.
+
+Growth is judged by what a unit of work costs, a vote or a line that is read, at the two largest sizes. At the smallest
+one, what does not grow at all weighs most, and a cost that grows with the square would pass unseen beside it.
+"""
 
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from aplauso.adapters.redis.standings import RedisStandingsReader
+from aplauso.domain.tally import Bands
+from aplauso.services.run import settle_memory
 from aplauso.wiring.distributed.redis import redis_settings
-from bench.harness import Row, Samples, at_most, figure
+from bench.harness import Row, Samples, at_most, cpu_seconds, figure
 from bench.records import backlog
-from bench.world import World, rate_until, world
+from bench.world import CONTEST, World, rate_until, wait_until, world
 
 SLACK = 1.3
 """What measurement itself scatters by: a growth above it is worse than linear."""
-READS = 5
+GROWN = 1.5
+"""What a unit of work may cost at the largest size, times its cost at the next smaller one."""
+READS = 9
+
+
+class Drained(NamedTuple):
+    """How a backlog was counted: votes a second, and microseconds of processor time a vote, Redis included."""
+
+    rate: float
+    cost: float
+
+
+class Reading(NamedTuple):
+    """Milliseconds of reading a contest's standings, and its lines: a band's or an album's, read or made of them."""
+
+    times: Samples
+    lines: int
+
+    @property
+    def line(self) -> float:
+        """Microseconds a line."""
+        return self.times.median * 1000 / self.lines
 
 
 def bands_rows(votes: int) -> Iterator[Row]:
-    """10, 1,000 and 100,000 bands over 12 partitions."""
-    rates, reads = {}, {}
+    """10 to 100,000 bands over 12 partitions; at the two largest, nearly every vote writes lines of its own."""
+    drained, reads = {}, {}
     with world() as servers:
-        for bands in (10, 1_000, 100_000):
+        for bands in (10, 1_000, 10_000, 100_000):
             topic = f"bands-{bands}"
-            rates[bands] = _drain(servers, topic, votes, 12, bands)
+            drained[bands] = _drain(servers, topic, votes, 12, bands)
             reads[bands] = _read(servers, topic, 12)
-            yield figure(f"tally, {bands:,} bands", rates[bands], "votes/s")
+            yield from _figures(f"{bands:,} bands", drained[bands], reads[bands])
             servers.recount(topic)
-    # As many bands as there are votes cannot be read faster than one by one.
-    yield at_most("standings read, 1,000 bands", reads[1_000], "ms", 50, "12 partitions")
-    grown = reads[100_000].median / reads[1_000].median / 100
-    yield at_most(
-        "standings read, 100 times the bands", Samples([grown]), "x linear", SLACK, f"{reads[100_000].median:.0f} ms"
-    )
-    yield at_most("tally, cost of 100,000 bands", Samples([rates[10] / rates[100_000]]), "x of 10", 10_000)
+    yield at_most("standings read, 1,000 bands", reads[1_000].times, "ms", 50, f"{reads[1_000].lines:,} lines")
+    yield from _grown("100,000 bands", "10,000", drained[100_000], drained[10_000], reads[100_000], reads[10_000])
 
 
 def partitions_rows(votes: int) -> Iterator[Row]:
     """1, 12 and 96 partitions, 1,000 bands."""
-    rates, reads = {}, {}
+    drained, reads = {}, {}
     for partitions in (1, 12, 96):
         with world(partitions) as servers:
-            rates[partitions] = _drain(servers, "votes", votes, partitions, 1_000)
+            drained[partitions] = _drain(servers, "votes", votes, partitions, 1_000)
             reads[partitions] = _read(servers, "votes", partitions)
-            yield figure(f"tally, {partitions} partitions", rates[partitions], "votes/s")
+            yield from _figures(f"{partitions} partitions", drained[partitions], reads[partitions])
             servers.recount()
-    grown = reads[96].median / reads[12].median / 8
-    yield at_most(
-        "standings read, 8 times the partitions", Samples([grown]), "x linear", SLACK, f"{reads[96].median:.0f} ms"
-    )
-    yield at_most("tally, cost of 96 partitions", Samples([rates[1] / rates[96]]), "x of 1", 96)
+    yield from _grown("96 partitions", "12", drained[96], drained[12], reads[96], reads[12])
+
+
+def _figures(size: str, drained: Drained, reading: Reading) -> Iterator[Row]:
+    yield figure(f"tally, {size}", drained.rate, "votes/s")
+    yield figure(f"tally and Redis, CPU a vote, {size}", drained.cost, "us")
+    yield figure(f"standings read, {size}", reading.times.median, "ms", f"{reading.lines:,} lines")
+
+
+def _grown(
+    size: str, base: str, drained: Drained, drained_base: Drained, reading: Reading, reading_base: Reading
+) -> Iterator[Row]:
+    """The marks: a vote's and a line's cost at the largest size, as a multiple of that at the next smaller one."""
+    for what, unit, cost, before in (
+        ("tally and Redis, a vote", "us", drained.cost, drained_base.cost),
+        ("standings read, a line", "us", reading.line, reading_base.line),
+    ):
+        note = f"{cost:.2f} against {before:.2f} {unit}"
+        yield at_most(f"{what}, {size}", Samples([cost / before]), f"x of {base}", GROWN, note)
 
 
 def votes_rows(most: int) -> Iterator[Row]:
@@ -54,26 +91,38 @@ def votes_rows(most: int) -> Iterator[Row]:
     rates, votes = {}, 10_000
     with world() as servers:
         while votes <= most:
-            rates[votes] = _drain(servers, f"votes-{votes}", votes, 12, 100)
+            rates[votes] = _drain(servers, f"votes-{votes}", votes, 12, 100).rate
             yield figure(f"tally, {votes:,} votes", rates[votes], "votes/s")
             votes *= 10
     base = max(rates[count] for count in rates if count <= 100_000)
     yield at_most("tally, cost a vote of the longest log", Samples([base / rates[votes // 10]]), "x linear", SLACK)
 
 
-def _drain(servers: World, topic: str, votes: int, partitions: int, bands: int) -> float:
+def _drain(servers: World, topic: str, votes: int, partitions: int, bands: int) -> Drained:
     backlog(servers, topic, votes, partitions, bands)
     servers.forget()
-    with servers.projection("tally", topic, partitions):
-        return rate_until(servers.counted(topic, partitions), votes, 0.005)
+    counted, redis = servers.counted(topic, partitions), servers.pid("redis")
+    with servers.projection("tally", topic, partitions) as tally:
+        wait_until(counted, 1, "the first batch", 0.005)
+        first, before = counted(), cpu_seconds(tally) + cpu_seconds(redis)
+        rate = rate_until(counted, votes, 0.005)
+        used = cpu_seconds(tally) + cpu_seconds(redis) - before
+    return Drained(rate, used / (votes - first) * 1e6)
 
 
-def _read(servers: World, topic: str, partitions: int) -> Samples:
-    """Milliseconds of reading a contest's standings from all partitions."""
+def _read(servers: World, topic: str, partitions: int) -> Reading:
     reader, times = RedisStandingsReader(redis_settings(servers.settings(topic, partitions))), Samples()
+    parts = [reader.partition(partition).contests.get(CONTEST, {}) for partition in range(partitions)]
+    lines = sum(map(_lines_of, parts)) + _lines_of(reader.read(CONTEST))
+    del parts
+    settle_memory()  # as the board does
     for _ in range(READS):
         started = time.perf_counter()
-        assert reader.read("bandas-gt")
+        assert reader.read(CONTEST)
         times.values.append((time.perf_counter() - started) * 1000)
     reader.close()
-    return times
+    return Reading(times, lines)
+
+
+def _lines_of(bands: Bands) -> int:
+    return len(bands) + sum(len(band.albums) for band in bands.values())
