@@ -115,10 +115,15 @@ class Batcher:
         flight = asyncio.create_task(self._fly(votes, futures))
         self._flights.add(flight)
         flight.add_done_callback(self._landed)
+        if not self._votes and self._timer is not None:  # who comes next waits for company of its own
+            self._timer.cancel()
+            self._timer = None
 
     def _landed(self, flight: asyncio.Task[None]) -> None:
         self._flights.discard(flight)
-        self._send()
+        # As long as others are under way, a small batch is worth waiting for: each call costs as much as fifty votes.
+        if not self._flights or self._timer is None or len(self._votes) >= BATCH:
+            self._send()
 
     async def _fly(self, votes: list[Vote], futures: list[asyncio.Future[Receipt]]) -> None:
         for future, receipt in zip(futures, await self._hand_in(votes), strict=True):
