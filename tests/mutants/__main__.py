@@ -18,6 +18,9 @@ def main() -> int:
     parser.add_argument("--no-control", action="store_true", help="do not run the tests over the right code first")
     options = parser.parse_args()
     chosen = [mutant for mutant in MUTANTS if options.only in mutant.name or options.only in mutant.file]
+    if not chosen:
+        print(f"no mutant has {options.only!r} in its name or its file")
+        return 2
     with tempfile.TemporaryDirectory(prefix="aplauso-mutants-") as folder:
         sources = snapshot(Path(folder))
         for mutant in chosen:

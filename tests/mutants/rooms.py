@@ -32,7 +32,27 @@ GRPC: Final = (
     ),
     mutant(
         "gRPC collector: unknown fields enter the log", "adapters/grpc/door.py",
-        "        batch.DiscardUnknownFields()\n", "", system("grpc_server", "test_unknown_fields"),
+        "        message.DiscardUnknownFields()\n", "        pass\n", system("grpc_server", "test_unknown_fields"),
+    ),
+    mutant(
+        "gRPC collector: unknown fields enter the log with a whole batch", "adapters/grpc/door.py",
+        "if not isinstance(found, Columns) or found.odd:", "if not isinstance(found, Columns):",
+        unit("grpc_door", "test_a_batch_with_a_field_that_is_unknown_is_looked_at_vote_by_vote"),
+    ),
+    mutant(
+        "Kafka log: a call is used again before all of its records are told of", "adapters/kafka/producer.py",
+        "if call.complete and len(self._spare) < _SPARE:", "if len(self._spare) < _SPARE:",
+        unit("killers", "test_a_call_is_used_again_only_once_it_is_complete"),
+    ),
+    mutant(
+        "gateway: ids are given again", "adapters/system/ids.py",
+        "return wanted.pop()", "return wanted[-1]",
+        unit("ids", "test_ids_are_anonymous_of_this_moment_and_all_different"),
+    ),
+    mutant(
+        "collector: a whole batch is allowed by its first vote's stamp", "flow/collect.py",
+        "contest.is_open(min(stamps)) and contest.is_open(max(stamps))", "contest.is_open(stamps[0])",
+        unit("collect", "test_one_late_vote_is_enough"),
     ),
     mutant(
         "gRPC collector: any token makes a gateway", "adapters/grpc/guard.py",

@@ -160,7 +160,8 @@ KAFKA: Final = (
     ),
     mutant(
         "Kafka log: nobody waits for the delivery", "adapters/kafka/log.py",
-        "results = list(call.results)", "results = [Appended.RECORDED] * len(entries)", _HUNG,
+        "results, error = list(call.results), call.error", "results, error = [Appended.RECORDED] * len(entries), None",
+        _HUNG,
     ),
     mutant(
         "Kafka log: a failed delivery is called recorded", "adapters/kafka/producer.py",

@@ -133,7 +133,8 @@ async def test_the_collector_is_ready_when_its_log_is() -> None:
 
 _VOTES = st.builds(
     a_vote, st.integers(0, 9), at=st.integers(NOW + 995, NOW + 1003), contest=st.sampled_from(["gt", "mx", "sv"]),
-    rank=st.sampled_from([0, 1, 10, 11]), name=st.sampled_from(["Y-find", "Nobody"]), album=st.sampled_from(["Sub", "Other"]),
+    rank=st.sampled_from([0, 1, 10, 11]), name=st.sampled_from(["Y-find", "Nobody"]),
+    album=st.sampled_from(["Sub", "Other"]),
 )  # fmt: skip
 
 
@@ -141,3 +142,11 @@ _VOTES = st.builds(
 def test_all_are_allowed_exactly_if_none_is_refused(votes: list[Vote]) -> None:
     """Looking at what votes have in common says the same as judging each."""
     assert all_allowed(votes, CONTESTS) == all(judge(vote, CONTESTS) is None for vote in votes)
+
+
+def test_one_late_vote_is_enough() -> None:
+    """A batch is not allowed as a whole when any of its votes is out of time, wherever it stands."""
+    late = a_vote(1, at=NOW + 1000)
+    assert all_allowed([a_vote(0), a_vote(2)], CONTESTS)
+    assert not all_allowed([a_vote(0), late], CONTESTS)
+    assert not all_allowed([late, a_vote(0)], CONTESTS)

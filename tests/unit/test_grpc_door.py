@@ -34,6 +34,13 @@ def test_a_batch_with_a_wrong_stamp_is_looked_at_vote_by_vote(skew: int) -> None
         assert (plain_votes([encode(vote) for vote in votes], NOW) is not None) == plain
 
 
+def test_a_batch_with_a_field_that_is_unknown_is_looked_at_vote_by_vote() -> None:
+    """What a newer gateway adds to a single vote must not enter the log unchecked."""
+    values = [encode(vote) for vote in PLAIN]
+    values[5] += b"\xa2\x06\x01x"
+    assert plain_votes(values, NOW) is None
+
+
 _ODD = st.sampled_from([b"\xa2\x06\x01x", b"\x28\xd0\x0f", b"\x0a\x01x", b"\x38\x01", b"\x42\x00", b"", b"\xff"])
 
 
