@@ -4,7 +4,7 @@ import time
 import uuid
 from collections import Counter
 
-from aplauso.adapters.system.ids import FRESH, MOMENT, SteeredIds
+from aplauso.adapters.system.ids import FRESH, MOMENT, MOST, SteeredIds
 from aplauso.domain.record import is_anonymous, partition_of
 
 PARTITIONS = 12
@@ -38,12 +38,20 @@ def test_ids_of_one_moment_lie_in_one_partition() -> None:
     """As long as the moment lasts, and in another one when it is over."""
     clock = Hand()
     ids = SteeredIds(PARTITIONS, clock)
-    [first] = {partition(ids()) for _ in range(300)}
+    [first] = {partition(ids()) for _ in range(MOST // 2)}
     clock.seconds += MOMENT / 2
-    assert {partition(ids()) for _ in range(300)} == {first}
+    assert {partition(ids()) for _ in range(MOST // 2)} == {first}
     clock.seconds += MOMENT
-    [second] = {partition(ids()) for _ in range(300)}
+    [second] = {partition(ids()) for _ in range(MOST)}
     assert second != first
+
+
+def test_a_rush_of_votes_is_shared_by_all_partitions() -> None:
+    """However many ids are asked for in one moment, none has more in a row than a batch, and few are made in vain."""
+    ids = SteeredIds(PARTITIONS, Hand())
+    given = [partition(ids()) for _ in range(MOST * PARTITIONS)]
+    assert Counter(given) == Counter(dict.fromkeys(range(PARTITIONS), MOST))
+    assert sum(map(len, ids._ready)) < MOST * PARTITIONS
 
 
 def test_every_partition_gets_as_much_as_the_others() -> None:
@@ -72,7 +80,7 @@ def test_an_id_that_was_kept_is_not_given_when_it_has_grown_old() -> None:
     clock.seconds += FRESH + MOMENT
     given = set()
     for _ in range(PARTITIONS):
-        given |= {ids() for _ in range(200)}
+        given |= {ids() for _ in range(MOST)}
         clock.seconds += MOMENT
     assert not given & old
 

@@ -14,7 +14,7 @@ albums = ["Mil \\"Palabras\\"", "Sub"]  # optional: without them, any album of t
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, cast
@@ -80,7 +80,7 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         index = {fold(band.name): (band.name, {fold(a): a for a in band.albums}) for band in self.bands}
         self.__dict__["_bands"] = index
         # People vote for the same few bands again and again; what a voter makes up is bounded by the cache's size.
-        self.__dict__["_spell"] = lru_cache(maxsize=2048)(self._spell)
+        self.__dict__["spell"] = lru_cache(maxsize=2048)(self.spell)
 
     def is_open(self, at: int) -> bool:
         """Whether a vote stamped `at` (milliseconds since the epoch) is in time."""
@@ -108,9 +108,6 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             InvalidVote: one of them is empty or too long, or the contest lists its bands, or the band its albums,
                 and this is none of them.
         """
-        return cast("Callable[[str, str], Spelling]", self.__dict__["_spell"])(name, album)
-
-    def _spell(self, name: str, album: str) -> Spelling:
         name, album = normalise(name), normalise(album)
         errors = [
             FieldError(field, f"must be 1 to {MAX_NAME} characters")

@@ -51,24 +51,30 @@ def is_anonymous(vote_id: str) -> bool:
 
 def encode(vote: Vote) -> bytes:
     """The vote as `aplauso.v1.Vote`, the value of its record."""
-    return _text(vote).encode("latin-1")
+    [text] = _texts([vote])
+    return text.encode("latin-1")
 
 
 def encode_batch(votes: Iterable[Vote]) -> bytes:
     """The votes as `aplauso.v1.VoteBatch`."""
-    return "".join([f"{_frame(len(text))}{text}" for text in map(_text, votes)]).encode("latin-1")
+    return "".join([f"{_frame(len(text))}{text}" for text in _texts(votes)]).encode("latin-1")
 
 
-def _text(vote: Vote) -> str:
-    """The bytes of a vote, each as the character of its number: put together as text they cost a third.
+def _texts(votes: Iterable[Vote]) -> list[str]:
+    """The bytes of votes, each as the character of its number: put together as text they cost a third.
 
     Protobuf writes fields in the order of their numbers: the id first, the stamp between what votes for the same
     album with the same rank have in common.
     """
-    if len(vote.id) != 36 or not vote.id.isascii():
-        return to_message(vote).SerializeToString().decode("latin-1")
-    head, tail = _around(vote.contest, vote.name, vote.album, vote.year, vote.rank, vote.band, vote.record)
-    return f"\n${vote.id}{head}{_stamp(vote.cast_at)}{tail}"
+    texts = []
+    for vote in votes:
+        vote_id = vote.id
+        if len(vote_id) != 36 or not vote_id.isascii():
+            texts.append(to_message(vote).SerializeToString().decode("latin-1"))
+            continue
+        head, tail = _around(vote.contest, vote.name, vote.album, vote.year, vote.rank, vote.band, vote.record)
+        texts.append(f"\n${vote_id}{head}{_stamp(vote.cast_at)}{tail}")
+    return texts
 
 
 @lru_cache(maxsize=4096)

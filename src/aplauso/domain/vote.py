@@ -105,9 +105,10 @@ def make_vote(ballot: Ballot, contest: Contest, vote_id: str, cast_at: int) -> V
         NotOpen: the contest is not open at `cast_at`.
         InvalidVote: a field is wrong; all of them are named.
     """
-    contest.check_window(cast_at)
-    year, rank = _number(ballot.year), _number(ballot.rank)
-    if not (YEARS[0] <= year <= YEARS[1] and contest.rank.min <= rank <= contest.rank.max):
+    if not contest.is_open(cast_at):
+        contest.check_window(cast_at)
+    year, rank, scale = _number(ballot.year), _number(ballot.rank), contest.rank
+    if not (YEARS[0] <= year <= YEARS[1] and scale.min <= rank <= scale.max):
         raise InvalidVote(_broken_rules(ballot, year, rank, contest))
     name, band, album, record = contest.spell(ballot.name, ballot.album)
     return Vote(vote_id, contest.id, name, album, year, rank, cast_at, band, record)

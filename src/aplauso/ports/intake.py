@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from aplauso.domain.vote import Vote
 
@@ -20,7 +22,7 @@ class Status(Enum):
     """Nobody can tell; with a key, it is safe to send it again."""
 
 
-class Receipt(NamedTuple):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """The answer for one vote.
 
     Attributes:

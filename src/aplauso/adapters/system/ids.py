@@ -11,6 +11,8 @@ from aplauso.domain.record import partition_of
 
 MOMENT: Final = 0.008
 """Seconds for which ids are of one partition: about as long as a batch of single votes is gathered."""
+MOST: Final = 256
+"""Ids of one partition in a row, at most: of a rush of votes all partitions have a share, and none is made in vain."""
 FRESH: Final = 1.0
 """Seconds after which an id that was made and not given is thrown away: its time would be wrong."""
 
@@ -34,12 +36,14 @@ class SteeredIds:
         self._turns: list[int] = []
         self._wanted = self._ready[0]
         self._until = self._fresh_until = 0.0
+        self._left = 0
 
     def __call__(self) -> str:
         """A new id."""
         now = self._clock()
-        if now >= self._until:
+        if now >= self._until or not self._left:
             self._turn(now)
+        self._left -= 1
         wanted = self._wanted
         while not wanted:
             self._make()
@@ -54,7 +58,7 @@ class SteeredIds:
         if not self._turns:
             self._turns = random.sample(range(self._partitions), self._partitions)
         self._wanted = self._ready[self._turns.pop()]
-        self._until = now + MOMENT
+        self._until, self._left = now + MOMENT, MOST
 
     def _make(self) -> None:
         made = str(uuid7())
