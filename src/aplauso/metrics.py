@@ -3,7 +3,7 @@
 A registry of our own, so that tests and several rooms in one process do not share the library's global one.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -13,6 +13,8 @@ from prometheus_client.registry import Collector
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 """Upper bounds in seconds: from an fsync of a fast disk to the longest outage that a call waits for."""
+
+_BUCKETS_MS: Final = [bound * 1000 for bound in BUCKETS]
 
 
 class BatchHistogram(Collector):
@@ -29,6 +31,17 @@ class BatchHistogram(Collector):
         for value in seconds:
             self._counts[bisect_left(BUCKETS, value)] += 1
         self._sum += sum(seconds)
+
+    def observe_since(self, moments: Sequence[int], now: int) -> None:
+        """Adds the times from moments to now, each in milliseconds since the epoch; from one to come, no time."""
+        ordered = sorted(moments)
+        past, later = bisect_right(ordered, now), len(ordered)
+        for bucket, bound in enumerate(_BUCKETS_MS):
+            first = bisect_left(ordered, now - bound)
+            self._counts[bucket] += later - first
+            later = first
+        self._counts[-1] += later
+        self._sum += (past * now - sum(ordered[:past])) / 1000
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """The family as the library exposes it: cumulative buckets."""

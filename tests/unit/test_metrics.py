@@ -56,6 +56,16 @@ def test_a_batch_of_observations_is_so_many_single_ones(batches: list[list[float
     assert buckets(ours) == pytest.approx(buckets(theirs))
 
 
+@given(st.lists(st.sampled_from([0, 1, 2, 3, 5, 2_500, 60_000, 60_001, -1]) | st.integers(-9, 90_000), max_size=20))
+def test_moments_are_so_many_times_until_now(ages: list[int]) -> None:
+    """Moments in milliseconds are observed as the seconds since them; one that is still to come as none."""
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    now = 1_795_000_000_000
+    BatchHistogram("seconds", "Help.", ours).observe_since([now - age for age in ages], now)
+    BatchHistogram("seconds", "Help.", theirs).observe([max(0, age) / 1000 for age in ages])
+    assert buckets(ours) == pytest.approx(buckets(theirs))
+
+
 def buckets(registry: CollectorRegistry) -> dict[str, float]:
     """Counts by bucket, the number of observations, and their sum."""
     (family,) = registry.collect()

@@ -5,8 +5,12 @@ from typing import Any
 import msgspec
 
 from aplauso.adapters.redis.packing import pack
+from aplauso.domain.batch import read_batch
+from aplauso.domain.columns import FEW, Columns
+from aplauso.domain.record import encode
 from aplauso.domain.tally import SLOT_MS
 from aplauso.domain.vote import Vote
+from aplauso.ports.projection import LoggedVotes
 from contract.projection_suite import START, anonymous_id, keyed_id, log_of, vote
 
 
@@ -48,3 +52,17 @@ def test_ids_lie_by_their_tables() -> None:
 def test_an_empty_batch_is_packed() -> None:
     """A batch without votes names no table, contest or group."""
     assert packed() == (b"", [[], [], [], 0], [[], [], [], []])
+
+
+def test_columns_are_packed_as_the_votes_that_they_hold() -> None:
+    """A batch in columns, copies, other stamps and odd votes among them, gives what the list of its votes gives."""
+    votes = [vote(n, id=keyed_id(n) if n % 3 else anonymous_id(START - n, n), cast_at=START - n % 5, rank=n % 7 + 1)
+             for n in range(4 * FEW)]  # fmt: skip
+    votes += [votes[3], votes[8], vote(99, id=keyed_id(99), name="Odd", band="odd", rank=300), votes[3]]
+    columns = read_batch([each.id.encode() for each in votes], [encode(each) for each in votes], 0, 1)
+    assert isinstance(columns, Columns)
+    assert columns.odd
+    logged = LoggedVotes(range(len(votes)), columns)
+    assert [*logged] == log_of(votes)
+    assert (logged[2], logged[-2:]) == (log_of(votes)[2], log_of(votes)[-2:])
+    assert pack(logged) == pack(log_of(votes))

@@ -6,22 +6,23 @@ one: ask the store where it stands, go back there, and read again.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-from aplauso.domain.batch import decode_batch
+from aplauso.domain.batch import read_batch
+from aplauso.domain.columns import Columns
 from aplauso.domain.errors import BadRecord, Fatal, PositionMoved, Unavailable
 from aplauso.domain.position import Position
 from aplauso.domain.vote import Vote
 from aplauso.flow.worker import Inline
 from aplauso.ports.log import Record, VoteSource
-from aplauso.ports.projection import Applied, LoggedVote, ProjectionStore
+from aplauso.ports.projection import Applied, LoggedVote, LoggedVotes, ProjectionStore, logged
 from aplauso.ports.rejected import Place, RejectedSink, Rejection
-from aplauso.ports.stretch import columns
+from aplauso.ports.stretch import columns, offsets_of
 
 POLL: Final = 0.5
 """Seconds that a poll waits for a record: how long a stop takes at most when nothing comes."""
@@ -74,7 +75,7 @@ class _Flight(NamedTuple):
 
     partition: int
     following: Position
-    votes: list[LoggedVote]
+    votes: Sequence[LoggedVote]
     result: "Future[Applied]"
 
 
@@ -214,11 +215,14 @@ class Projection:
         if flight is not None:
             wait([flight.result])
 
-    def _read(self, records: Sequence[Record], topic: str) -> tuple[list[LoggedVote], list[Rejection]]:
+    def _read(self, records: Sequence[Record], topic: str) -> tuple[Sequence[LoggedVote], list[Rejection]]:
         keys, values = columns(records)
-        found = decode_batch(keys, values, records[0].partition, self._source.partitions)
-        offsets, rejections = [record.offset for record in records], list[Rejection]()
-        if BadRecord in set(map(type, found)):
+        found = read_batch(keys, values, records[0].partition, self._source.partitions)
+        offsets, rejections = offsets_of(records), list[Rejection]()
+        votes: Sequence[LoggedVote]
+        if isinstance(found, Columns):
+            votes = LoggedVotes(offsets, found)
+        else:
             rejections = [
                 _rejection(topic, record, error)
                 for record, error in zip(records, found, strict=True)
@@ -226,8 +230,7 @@ class Projection:
             ]
             bad = {rejection.place.offset for rejection in rejections}
             offsets = [offset for offset in offsets if offset not in bad]
-            found = [vote for vote in found if isinstance(vote, Vote)]
-        votes = list(map(_logged, zip(offsets, found, strict=True)))
+            votes = logged(offsets, [vote for vote in found if isinstance(vote, Vote)])
         self._judge(records, rejections)
         return votes, rejections
 
@@ -252,8 +255,6 @@ class Projection:
 
 
 _partition: Final = attrgetter("partition")
-_logged: Final[Callable[[tuple[int, Any]], LoggedVote]] = partial(tuple.__new__, LoggedVote)
-"""A pair as what it is: the calls stay inside the interpreter's own code, which takes half the time."""
 
 
 def _rejection(topic: str, record: Record, error: BadRecord) -> Rejection:

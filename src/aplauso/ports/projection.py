@@ -1,8 +1,10 @@
 """What a projection's store promises: effects and position go together, whatever dies whenever."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol, overload
 
+from aplauso.domain.columns import Columns
 from aplauso.domain.position import Position
 from aplauso.domain.vote import Vote
 
@@ -12,6 +14,50 @@ class LoggedVote(NamedTuple):
 
     offset: int
     vote: Vote
+
+
+_logged: Final[Callable[[tuple[int, Any]], LoggedVote]] = partial(tuple.__new__, LoggedVote)
+"""A pair as what it is: the calls stay inside the interpreter's own code, which takes half the time."""
+
+
+def logged(offsets: Sequence[int], votes: Sequence[Vote]) -> list[LoggedVote]:
+    """Votes, and as many offsets at which they lie."""
+    return list(map(_logged, zip(offsets, votes, strict=True)))
+
+
+class LoggedVotes(Sequence[LoggedVote]):
+    """Votes in columns: the same sequence as a list of them, which is made when one is asked for.
+
+    Attributes:
+        offsets: of each.
+        columns: the votes, as many.
+    """
+
+    __slots__ = ("_rows", "columns", "offsets")
+
+    def __init__(self, offsets: Sequence[int], columns: Columns) -> None:
+        self.offsets, self.columns = offsets, columns
+        self._rows: list[LoggedVote] | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    @overload
+    def __getitem__(self, at: int) -> LoggedVote: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[LoggedVote]: ...
+
+    def __getitem__(self, at: int | slice) -> LoggedVote | list[LoggedVote]:
+        return self._list()[at]
+
+    def __iter__(self) -> Iterator[LoggedVote]:
+        return iter(self._list())
+
+    def _list(self) -> list[LoggedVote]:
+        if self._rows is None:
+            self._rows = logged(self.offsets, self.columns.votes())
+        return self._rows
 
 
 class Applied(NamedTuple):
@@ -50,7 +96,8 @@ class ProjectionStore(Protocol):
             partition: where they lie.
             expected: the position that the store must hold, None for none (the beginning).
             following: the position that it holds afterwards.
-            votes: in the log's order; may be empty. Of two with one id, here or before, the first is the vote.
+            votes: in the log's order, a list or `LoggedVotes`; may be empty. Of two with one id, here or before,
+                the first is the vote.
 
         Raises:
             PositionMoved: the stored position is another one; nothing was applied.

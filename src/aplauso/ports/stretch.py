@@ -53,3 +53,8 @@ def columns(records: Sequence[Record]) -> tuple[Sequence[bytes | None], Sequence
     if isinstance(records, Stretch):
         return records.keys, records.values
     return [record.key for record in records], [record.value for record in records]
+
+
+def offsets_of(records: Sequence[Record]) -> Sequence[int]:
+    """The offsets of records."""
+    return records.offsets if isinstance(records, Stretch) else [record.offset for record in records]

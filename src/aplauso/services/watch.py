@@ -8,7 +8,7 @@ from aplauso.domain.errors import Unavailable
 from aplauso.domain.position import Position
 from aplauso.metrics import Metrics
 from aplauso.ports.clock import Clock
-from aplauso.ports.projection import Applied, LoggedVote
+from aplauso.ports.projection import Applied, LoggedVote, LoggedVotes
 from aplauso.ports.rejected import Rejection
 
 
@@ -38,8 +38,8 @@ class ProjectionWatch:
             self._metrics.counted.labels(contest).inc(number)
         for contest, number in applied.repeated.items():
             self._metrics.repeated.labels(contest).inc(number)
-        now = self._clock.now_ms()
-        self._metrics.counted_seconds.observe([max(0, now - vote.cast_at) / 1000 for _, vote in votes])
+        stamps = votes.columns.stamps if isinstance(votes, LoggedVotes) else [vote.cast_at for _, vote in votes]
+        self._metrics.counted_seconds.observe_since(stamps, self._clock.now_ms())
 
     def rejected(self, rejections: Sequence[Rejection]) -> None:
         """Says which records were passed over; their bytes stay out of the logs."""

@@ -1,20 +1,28 @@
 """A batch of votes as count.lua takes it: added up as far as that can be done without knowing the remembered ids."""
 
+from binascii import unhexlify
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import chain, compress, count
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from aplauso.domain.tally import slot_of
-from aplauso.ports.projection import LoggedVote
+from aplauso.domain.vote import Vote
+from aplauso.ports.projection import LoggedVote, LoggedVotes
 
 _KEYED: Final = "k"
-_NOTHING: Final = (1 << 62, "")
-"""Comes after every stamp and id."""
+_NEVER: Final = 1 << 62
+"""Comes after every stamp."""
+_VERSIONS: Final = slice(14, None, 36)
+"""Of ids one after the other, the characters that `is_anonymous` looks at."""
+_IS_ANONYMOUS: Final = bytes(each == ord("7") for each in range(256))
+"""By such a character, whether the id is anonymous."""
+_IS_KEYED: Final = bytes(each != ord("7") for each in range(256))
 _pack: Final = msgspec.msgpack.Encoder().encode
-_Group = tuple[str, str, str, str, str]
+_SPELLING: Final = attrgetter("contest", "band", "record", "name", "album")
 """One spelling of one album: contest, band, album, shown band, shown album."""
 
 
@@ -32,55 +40,63 @@ class Packed(NamedTuple):
 
 def pack(votes: Sequence[LoggedVote]) -> Packed:
     """The batch packed. What all votes of a group have in common crosses the wire once."""
-    plain = [vote for _, vote in votes]
-    ids = [vote.id for vote in plain]
-    spellings = [(vote.contest, vote.band, vote.record, vote.name, vote.album) for vote in plain]
-    ranks = [vote.rank for vote in plain]
-    stamps = [vote.cast_at for vote in plain]
-    groups = {spelling: group for group, spelling in enumerate(dict.fromkeys(spellings))}
-    group_of = [groups[spelling] for spelling in spellings]
+    ids, kinds, ranks, stamps = _columns(votes)
+    groups = dict(zip(dict.fromkeys(kinds), count()))
+    group_of = list(map(groups.__getitem__, kinds))
     tables = _tables(list(dict.fromkeys(ids)))
     ordered = list(chain.from_iterable(tables.values()))
-    places = {vote_id: place for place, vote_id in enumerate(ordered)}
-    place_of = [places[vote_id] for vote_id in ids]
+    places = dict(zip(ordered, count()))
+    place_of = list(map(places.__getitem__, ids))
 
     columns = (group_of, ranks, stamps, ids)
     copies = _copies(place_of) if len(ordered) < len(ids) else ()
     sums = _sums(len(groups), *(_without(copies, column) for column in columns) if copies else columns)
-    contests = _contests(groups, group_of)
+    spellings = list(map(_SPELLING, groups))
+    contests = _contests([spelling[0] for spelling in spellings], group_of)
     numbers = {contest: number for number, contest in enumerate(contests, start=1)}
-    rows = [(numbers[spelling[0]], *spelling[1:], *row) for spelling, row in zip(groups, sums, strict=True)]
+    rows = [(numbers[spelling[0]], *spelling[1:], *row) for spelling, row in zip(spellings, sums, strict=True)]
     sizes = [(name, len(table)) for name, table in tables.items()]
     return Packed(
         contests,
         (
-            bytes.fromhex("".join(ordered).replace("-", "")),
+            unhexlify("".join(ordered).encode().translate(None, b"-")),
             _pack((sizes, list(contests), rows, max(stamps, default=0))),
             _pack((place_of, group_of, ranks, stamps)),
         ),
     )
 
 
-def _contests(groups: Iterable[_Group], group_of: Iterable[int]) -> dict[str, int]:
+def _columns(votes: Sequence[LoggedVote]) -> tuple[Sequence[str], Sequence[Any], Sequence[int], Sequence[int]]:
+    """Ids, kinds, ranks and stamps. What a kind is does not matter, as long as it has the fields of `_SPELLING`."""
+    if isinstance(votes, LoggedVotes):
+        ids, kinds, ranks, stamps, *_ = votes.columns
+        return ids, kinds, ranks, stamps
+    plain = [vote for _, vote in votes]
+    first: dict[Any, Vote] = {}
+    return (
+        [vote.id for vote in plain],
+        [first.setdefault(_SPELLING(vote), vote) for vote in plain],
+        [vote.rank for vote in plain],
+        [vote.cast_at for vote in plain],
+    )
+
+
+def _contests(groups: Sequence[str], group_of: Iterable[int]) -> dict[str, int]:
     """The number of votes by contest."""
     votes, contests = Counter(group_of), Counter[str]()
-    for group, spelling in enumerate(groups):
-        contests[spelling[0]] += votes[group]
+    for group, contest in enumerate(groups):
+        contests[contest] += votes[group]
     return dict(contests)
 
 
 def _copies(place_of: Iterable[int]) -> list[int]:
     """Where the batch has an id again, from the last to the first."""
-    seen, copies = set[int](), []
-    for at, place in enumerate(place_of):
-        if place in seen:
-            copies.append(at)
-        seen.add(place)
-    return copies[::-1]
+    first: dict[int, int] = {}
+    return [at for at, earlier in enumerate(map(first.setdefault, place_of, count())) if at != earlier][::-1]
 
 
-def _without(places: Iterable[int], column: list[Any]) -> list[Any]:
-    column = column.copy()
+def _without(places: Iterable[int], column: Sequence[Any]) -> list[Any]:
+    column = list(column)
     for at in places:
         del column[at]
     return column
@@ -89,10 +105,11 @@ def _without(places: Iterable[int], column: list[Any]) -> list[Any]:
 def _tables(ids: Sequence[str]) -> dict[str, list[str]]:
     """The ids by the name of the table that remembers them."""
     # As `is_anonymous` says, without its call for each.
-    anonymous = [vote_id for vote_id in ids if vote_id[14] == "7"]
+    versions = "".join(ids)[_VERSIONS].encode()
+    anonymous = list(compress(ids, versions.translate(_IS_ANONYMOUS)))
     tables: dict[str, list[str]] = {}
     if len(anonymous) < len(ids):
-        tables[_KEYED] = [vote_id for vote_id in ids if vote_id[14] != "7"]
+        tables[_KEYED] = list(compress(ids, versions.translate(_IS_KEYED)))
     if anonymous:
         # As text ids are in the order of their times: where the ends share a slot, all that lie between do.
         first, last = slot_of(min(anonymous)), slot_of(max(anonymous))
@@ -108,12 +125,12 @@ def _sums(
     groups: int, group_of: Sequence[int], ranks: Sequence[int], stamps: Sequence[int], ids: Sequence[str]
 ) -> Iterable[tuple[int, int, tuple[int, str]]]:
     """Of each group the votes, the sum of their ranks, the least stamp and its least id."""
-    votes, rank_sums, least = [0] * groups, [0] * groups, [_NOTHING] * groups
+    votes, rank_sums, least, least_ids = [0] * groups, [0] * groups, [_NEVER] * groups, [""] * groups
     for group, number in Counter(group_of).items():
         votes[group] = number
-    for group, rank, mark in zip(group_of, ranks, zip(stamps, ids, strict=True), strict=True):
+    for group, rank, stamp, vote_id in zip(group_of, ranks, stamps, ids, strict=True):
         rank_sums[group] += rank
         before = least[group]
-        if mark < before:
-            least[group] = mark
-    return zip(votes, rank_sums, least, strict=True)
+        if stamp <= before and (stamp < before or vote_id < least_ids[group]):
+            least[group], least_ids[group] = stamp, vote_id
+    return zip(votes, rank_sums, zip(least, least_ids, strict=True), strict=True)
