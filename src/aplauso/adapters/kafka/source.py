@@ -32,8 +32,8 @@ _FULL_MS: Final = 10
 """How long the driver fetches nothing once that much waits; its own second would leave a projection without work."""
 _IDENTITY_SECONDS: Final = 1.0
 """How often the topic and its bounds are looked at while nothing comes."""
-_GATHER_SECONDS: Final = 0.008
-"""Records are handed out once in so long, at most, unless there are enough: each time costs a look at the topic."""
+GATHER_SECONDS: Final = 0.016
+"""Records are handed out once in so long, at most, unless there are enough."""
 _COMMIT_SECONDS: Final = 1.0
 """How often progress is told. The group's coordinator answers one commit after the other, and heartbeats behind them:
 when each batch was told, the queue grew until the group took the replica for dead."""
@@ -51,15 +51,23 @@ class KafkaSource:
         protocol: how the group shares partitions: Kafka's classic one (cooperative-sticky), or the newer
             `consumer` one, whose timeouts the brokers decide.
         session_timeout: of the classic protocol, in seconds, after which a dead replica's partitions move.
+        gather: seconds between two rounds of records at least, unless there are enough: each round costs a look at the
+            topic, and the store a step a partition. Records that come after a pause do not wait.
     """
 
     def __init__(
-        self, settings: KafkaSettings, group: str, protocol: Protocol = "classic", session_timeout: float = 6.0
+        self,
+        settings: KafkaSettings,
+        group: str,
+        protocol: Protocol = "classic",
+        session_timeout: float = 6.0,
+        gather: float = GATHER_SECONDS,
     ) -> None:
         self._settings = settings
         self._group = group
         self._protocol = protocol
         self._session_timeout = session_timeout
+        self._gather = gather
         self._topics = Topics(settings)
         self._topic: str | None = None
         self._consumer: Consumer | None = None
@@ -184,7 +192,7 @@ class KafkaSource:
         """Waits for the next message and holds it with those that have come too; the group's callbacks run here."""
         # Asked for many, the driver would wait for all of them: so for one, and then for what comes in a moment.
         if self._hold(self._consume(consumer, 1, timeout)) and limit > 1:
-            moment = self._fetched_at + _GATHER_SECONDS - time.monotonic()
+            moment = self._fetched_at + self._gather - time.monotonic()
             self._hold(self._consume(consumer, limit - 1, max(0.0, moment)))
             self._fetched_at = time.monotonic()
         if self._fault is not None:

@@ -12,12 +12,16 @@ from aplauso.wiring.distributed.mongo import mongo_settings
 from aplauso.wiring.parts import Projecting
 
 ARCHIVE_GROUP: Final = "aplauso.archive"
+_GATHER_SECONDS: Final = 0.2
+"""Nobody watches the archive fill, and a batch costs its server as much as eight votes, for each partition."""
 
 
 def archive(settings: Settings, watch: Watch) -> Projecting:
     """The projection into the archive."""
     kafka = kafka_settings(settings)
-    source = KafkaSource(kafka, ARCHIVE_GROUP, settings.kafka_protocol, settings.kafka_session_seconds)
+    source = KafkaSource(
+        kafka, ARCHIVE_GROUP, settings.kafka_protocol, settings.kafka_session_seconds, gather=_GATHER_SECONDS
+    )
     store, worker = MongoArchive(mongo_settings(settings)), Worker("archive-store")
 
     def close() -> None:
