@@ -6,9 +6,10 @@ are remembered for ever; anonymous ones, which cannot repeat, by their own ten-m
 partition's time (the latest stamp seen) is two slots further, only as a belt.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate, compress, islice
+from operator import lt
 from typing import Final, NamedTuple
 
 import msgspec
@@ -113,20 +114,32 @@ def count_columns(votes: Columns, repeated: Collection[int], into: Contests) -> 
     is_new = bytearray(b"\1") * len(votes.ids)
     for at in repeated:
         is_new[at] = 0
-    rows = zip(votes.kinds, zip(votes.stamps, votes.ids, votes.ranks, strict=True), strict=True)
-    kinds: defaultdict[Kind, list[tuple[int, str, int]]] = defaultdict(list)
-    for kind, row in compress(rows, is_new):
-        kinds[kind].append(row)
-    for kind, group in kinds.items():
-        at, vote_id, _ = min(group)
-        album = AlbumTally(len(group), Spelling(at, vote_id, kind.album))
-        ranks, shown = sum([rank for _, _, rank in group]), Spelling(at, vote_id, kind.name)
-        tally = BandTally(len(group), ranks, shown, {kind.record: album})
+    kinds, ranks = list(compress(votes.kinds, is_new)), compress(votes.ranks, is_new)
+    stamps, ids = list(compress(votes.stamps, is_new)), list(compress(votes.ids, is_new))
+    counts, sums = Counter[Kind](), Counter[Kind]()
+    for (kind, rank), number in Counter(zip(kinds, ranks, strict=True)).items():
+        counts[kind] += number
+        sums[kind] += number * rank
+    for kind, (at, vote_id) in _earliest(kinds, stamps, ids).items():
+        album = AlbumTally(counts[kind], Spelling(at, vote_id, kind.album))
+        shown = Spelling(at, vote_id, kind.name)
+        tally = BandTally(counts[kind], sums[kind], shown, {kind.record: album})
         bands = into.setdefault(kind.contest, {})
         if kind.band in bands:
             bands[kind.band].merge(tally)
         else:
             bands[kind.band] = tally
+
+
+def _earliest(kinds: Sequence[Kind], stamps: Sequence[int], ids: Sequence[str]) -> dict[Kind, tuple[int, str]]:
+    """By kind, the least stamp and id."""
+    # Votes come nearly in the order of their stamps: few of them are less than the first of their kind.
+    places = dict(zip(reversed(kinds), range(len(kinds) - 1, -1, -1), strict=True))
+    least = {kind: (stamps[at], ids[at]) for kind, at in places.items()}
+    is_less = map(lt, zip(stamps, ids, strict=True), map(least.__getitem__, kinds))
+    for kind, stamp, vote_id in compress(zip(kinds, stamps, ids, strict=True), is_less):
+        least[kind] = min(least[kind], (stamp, vote_id))
+    return least
 
 
 def merge(parts: Iterable[Contests]) -> Contests:
