@@ -1,5 +1,6 @@
 """Step 5: each difference between the log, the standings and the archive is found, and nothing else is."""
 
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
@@ -307,6 +308,20 @@ def test_only_the_first_differences_are_told_and_all_are_counted() -> None:
     report = system.recount()
     assert report.differing == 46
     assert len(report.differences) == EXAMPLES
+
+
+def test_the_garbage_collector_looks_less_often_while_a_recount_runs_and_no_longer() -> None:
+    """It is told to while records are read; afterwards it is as it was, after a failure too."""
+    before, system, seen = gc.get_threshold(), System(), []
+    reader = FakeArchiveReader(system.world)
+    recount(MemoryReader(system.log), system.standings, reader, lambda *_: seen.append(gc.get_threshold()))
+    assert all(during[0] > before[0] for during in seen)
+    assert seen
+    assert gc.get_threshold() == before
+    system.log.trim(0, 3)
+    with pytest.raises(WrongLog):
+        system.recount()
+    assert gc.get_threshold() == before
 
 
 def test_a_log_that_lost_its_beginning_cannot_be_recounted() -> None:

@@ -16,6 +16,7 @@ from aplauso.domain.errors import BadRecord
 from aplauso.domain.position import Position
 from aplauso.domain.tally import Bands, Contests, PartitionTally
 from aplauso.domain.vote import Vote
+from aplauso.flow.garbage import rarely_collected
 from aplauso.ports.archive import ArchivedVote, ArchiveReader
 from aplauso.ports.log import LogReader
 from aplauso.ports.standings import PartitionStandings, StandingsReader
@@ -96,7 +97,8 @@ def recount(
         Unavailable: one of them is away.
         WrongLog: the log does not hold all of its records any more.
     """
-    return _Recount(log, standings, archive, progress).run()
+    with rarely_collected():
+        return _Recount(log, standings, archive, progress).run()
 
 
 class _Recount:

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from aplauso.domain.errors import BadRecord, Unavailable
+from aplauso.domain.batch import decode_batch
+from aplauso.domain.errors import Unavailable
 from aplauso.domain.journal import Attempt
-from aplauso.domain.record import decode
 from aplauso.domain.verdict import ReadBack, Verdict, body_of, judge
 from aplauso.domain.vote import Vote
+from aplauso.flow.garbage import rarely_collected
 from aplauso.ports.archive import ArchiveReader
 from aplauso.ports.log import LogReader
 from aplauso.ports.standings import StandingsReader
+from aplauso.ports.stretch import columns
 
 
 def verify(
@@ -32,6 +34,13 @@ def verify(
         Unavailable: one of them is away, or has not counted all of the log yet.
         WrongLog: the log does not hold all of its records any more.
     """
+    with rarely_collected():
+        return judge(attempts, _read_back(log, standings, archive, progress))
+
+
+def _read_back(
+    log: LogReader, standings: StandingsReader, archive: ArchiveReader, progress: Callable[[int, int], None]
+) -> ReadBack:
     ends = log.ends()
     _check_at_rest(standings, archive, ends)
     back = ReadBack()
@@ -45,7 +54,7 @@ def verify(
             back.archived[v.id] = back.share(body_of(v.contest, v.name, v.album, v.year, v.rank))
     for contest in {body.contest for body in back.counted.values() if body.contest is not None}:
         back.standings[contest] = sum(band.votes for band in standings.read(contest).values())
-    return judge(attempts, back)
+    return back
 
 
 def _check_at_rest(standings: StandingsReader, archive: ArchiveReader, ends: Mapping[int, int]) -> None:
@@ -57,9 +66,9 @@ def _check_at_rest(standings: StandingsReader, archive: ArchiveReader, ends: Map
 
 def _votes(log: LogReader, partition: int, end: int, back: ReadBack) -> Iterator[Vote]:
     for records in log.read(partition, 0, end) if end else ():
-        for record in records:
-            try:
-                yield decode(record.key, record.value, partition, log.partitions)
-            except BadRecord:
-                if record.key is not None:
-                    back.rejected.add(record.key.decode(errors="replace"))
+        keys, values = columns(records)
+        for key, found in zip(keys, decode_batch(keys, values, partition, log.partitions), strict=True):
+            if isinstance(found, Vote):
+                yield found
+            elif key is not None:
+                back.rejected.add(key.decode(errors="replace"))

@@ -139,7 +139,7 @@ def _until(consumer: Consumer, stop: int) -> Iterator[Messages]:
 
 
 def _are_fine(messages: Messages) -> bool:
-    return all(error is None for error in map(Message.error, messages))
+    return {*map(type, map(Message.error, messages))} <= {type(None)}
 
 
 def _offset(message: AnyMessage) -> int:
