@@ -9,7 +9,7 @@ from aplauso.domain.errors import PositionMoved, Unavailable
 from aplauso.domain.position import Position
 from aplauso.domain.tally import Bands, Memory, PartitionTally, merge
 from aplauso.domain.vote import Vote
-from aplauso.ports.projection import Applied, LoggedVote
+from aplauso.ports.projection import Applied, LoggedVote, LoggedVotes
 from aplauso.ports.standings import PartitionStandings
 
 
@@ -165,6 +165,14 @@ class ForgetsTheEpoch(FakeStandings):
 
     def keep(self, partition: int, following: Position, tally: PartitionTally) -> None:
         super().keep(partition, following._replace(epoch=0), tally)
+
+
+class PreparesTooMuch(FakeStandings):
+    """Counts what it is to make ready."""
+
+    def prepare(self, partition: int, votes: LoggedVotes) -> None:
+        _, tally = self.held(partition)
+        self.fold(tally, [entry.vote for entry in votes])
 
 
 class StandsStillWithoutVotes(FakeStandings):

@@ -9,10 +9,13 @@ from typing import Any, Final, Protocol
 
 import pytest
 
+from aplauso.domain.batch import read_batch
+from aplauso.domain.columns import Columns
 from aplauso.domain.errors import PositionMoved, Unavailable
 from aplauso.domain.position import Position
+from aplauso.domain.record import encode
 from aplauso.domain.vote import Vote
-from aplauso.ports.projection import LoggedVote, ProjectionStore
+from aplauso.ports.projection import LoggedVote, LoggedVotes, Prepares, ProjectionStore
 
 
 class Place(Protocol):
@@ -95,6 +98,14 @@ def log(size: int) -> list[LoggedVote]:
     return log_of([vote(number - 5 if number % 7 == 6 else number) for number in range(size)])
 
 
+def in_columns(records: Sequence[LoggedVote]) -> LoggedVotes:
+    """The votes of a stretch of a log as a projection hands them on."""
+    votes = [entry.vote for entry in records]
+    columns = read_batch([each.id.encode() for each in votes], [encode(each) for each in votes], 0, 1)
+    assert isinstance(columns, Columns)
+    return LoggedVotes([entry.offset for entry in records], columns)
+
+
 def apply(store: ProjectionStore, records: Sequence[LoggedVote], start: int, stop: int, partition: int = 0) -> Any:
     """Applies a stretch of a log that begins at offset 0."""
     return store.apply(partition, at(start) if start else None, at(stop), records[start:stop])
@@ -147,6 +158,26 @@ def another_position_is_refused(places: Places) -> None:
         assert refused.value.stored == at(5)
         assert store.positions([0]) == {0: at(5)}
         assert place.state(0) == state
+
+
+@check
+def columns_are_applied_as_the_votes_that_they_hold(places: Places) -> None:
+    """Votes in columns, made ready before their turn or not, leave what a list of them leaves; making ready nothing."""
+    records = log(120)
+    expected = undisturbed(places, records)
+    place = places()
+    store, batches = place.store(), [in_columns(records[first : first + 40]) for first in (0, 40, 80)]
+    apply(store, records, 0, 0)
+    empty = place.state(0)
+    if isinstance(store, Prepares):
+        for batch in batches[:2]:
+            store.prepare(0, batch)
+    assert place.state(0) == empty
+    for batch in batches:
+        first = batch.offsets[0]
+        applied = store.apply(0, at(first), at(first + 40), batch)
+        assert sum([*applied.counted.values(), *applied.repeated.values()]) == 40
+    assert place.state(0) == expected
 
 
 @check

@@ -139,6 +139,7 @@ BROKEN: list[tuple[type[Any], Callable[[Any], None]]] = [
     (fakes.ComparesOffsetsOnly, projection.another_position_is_refused),
     (fakes.RefusesWithoutTelling, projection.another_position_is_refused),
     (fakes.StandsStillWithoutVotes, projection.an_empty_batch_moves_the_position),
+    (fakes.PreparesTooMuch, projection.columns_are_applied_as_the_votes_that_they_hold),
     (fakes.RemembersNothing, projection.the_first_of_an_id_is_the_vote),
     (fakes.RemembersWhileOpen, projection.stores_come_and_go),
     (fakes.PositionLast, projection.a_crash_anywhere_changes_nothing_in_the_end),

@@ -20,7 +20,7 @@ from aplauso.domain.position import Position
 from aplauso.domain.vote import Vote
 from aplauso.flow.worker import Inline
 from aplauso.ports.log import Record, VoteSource
-from aplauso.ports.projection import Applied, LoggedVote, LoggedVotes, ProjectionStore, logged
+from aplauso.ports.projection import Applied, LoggedVote, LoggedVotes, Prepares, ProjectionStore, logged
 from aplauso.ports.rejected import Place, RejectedSink, Rejection
 from aplauso.ports.stretch import columns, offsets_of
 
@@ -221,7 +221,9 @@ class Projection:
         offsets, rejections = offsets_of(records), list[Rejection]()
         votes: Sequence[LoggedVote]
         if isinstance(found, Columns):
-            votes = LoggedVotes(offsets, found)
+            votes = batch = LoggedVotes(offsets, found)
+            if isinstance(self._store, Prepares):
+                self._store.prepare(records[0].partition, batch)
         else:
             rejections = [
                 _rejection(topic, record, error)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol, overload
+from typing import Any, Final, NamedTuple, Protocol, overload, runtime_checkable
 
 from aplauso.domain.columns import Columns
 from aplauso.domain.position import Position
@@ -31,13 +31,15 @@ class LoggedVotes(Sequence[LoggedVote]):
     Attributes:
         offsets: of each.
         columns: the votes, as many.
+        prepared: what a store has made of them beforehand, see `Prepares`; the store's alone.
     """
 
-    __slots__ = ("_rows", "columns", "offsets")
+    __slots__ = ("_rows", "columns", "offsets", "prepared")
 
     def __init__(self, offsets: Sequence[int], columns: Columns) -> None:
         self.offsets, self.columns = offsets, columns
         self._rows: list[LoggedVote] | None = None
+        self.prepared: object = None
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -70,6 +72,18 @@ class Applied(NamedTuple):
 
     counted: dict[str, int]
     repeated: dict[str, int]
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A store that can do a part of `apply` beforehand: what does not depend on where the store stands."""
+
+    def prepare(self, partition: int, votes: LoggedVotes) -> None:
+        """Leaves in `votes.prepared` what `apply` would have to make of them first.
+
+        Asks no server and changes nothing else. Any thread may call it, while the store is at work on another batch.
+        """
+        ...
 
 
 class ProjectionStore(Protocol):

@@ -26,7 +26,7 @@ from aplauso.domain.errors import PositionMoved, Unavailable, WrongLog
 from aplauso.domain.position import Position
 from aplauso.domain.vote import Vote
 from aplauso.ports.archive import ArchivedVote
-from aplauso.ports.projection import Applied, LoggedVote
+from aplauso.ports.projection import Applied, LoggedVote, LoggedVotes
 
 LATEST: Final = (("contest", ASCENDING), ("cast_at", ASCENDING), ("_id", ASCENDING))
 """The only index besides `_id`, read backwards. One more, on (partition, offset), would cost every insert, for
@@ -53,6 +53,10 @@ class MongoArchive:
         with reaching("reading positions"):
             found = {doc["_id"]: _position(doc) for doc in self._positions.find({"_id": {"$in": list(partitions)}})}
         return {partition: found.get(partition) for partition in partitions}
+
+    def prepare(self, partition: int, votes: LoggedVotes) -> None:
+        """As `Prepares`."""
+        votes.prepared = _documents(partition, votes)
 
     def apply(
         self, partition: int, expected: Position | None, following: Position, votes: Sequence[LoggedVote]
@@ -84,10 +88,8 @@ class MongoArchive:
         if not self._indexed:
             self._votes.create_index(LATEST)
             self._indexed = True
-        documents: dict[str, Document] = {}
-        for offset, vote in votes:
-            if vote.id not in documents:
-                documents[vote.id] = _document(partition, offset, vote)
+        ready = votes.prepared if isinstance(votes, LoggedVotes) else None
+        documents: dict[str, Document] = ready if isinstance(ready, dict) else _documents(partition, votes)
         archived: dict[str, int] = {}
         try:
             self._votes.insert_many(documents.values(), ordered=False)
@@ -197,6 +199,15 @@ class MongoArchiveReader:
     def close(self) -> None:
         """Lets go of the connections."""
         self._database.client.close()
+
+
+def _documents(partition: int, votes: Sequence[LoggedVote]) -> dict[str, Document]:
+    """By id, the document of the first vote that has it."""
+    documents: dict[str, Document] = {}
+    for offset, vote in votes:
+        if vote.id not in documents:
+            documents[vote.id] = _document(partition, offset, vote)
+    return documents
 
 
 def _document(partition: int, offset: int, vote: Vote) -> Document:

@@ -6,11 +6,11 @@ from typing import Final
 import msgspec
 
 from aplauso.adapters.redis.client import Connection, RedisSettings, Script, hmget, translated
-from aplauso.adapters.redis.packing import pack
+from aplauso.adapters.redis.packing import Packed, pack
 from aplauso.domain.errors import PositionMoved
 from aplauso.domain.position import Position
 from aplauso.domain.tally import AlbumTally, Bands, BandTally, Spelling
-from aplauso.ports.projection import Applied, LoggedVote
+from aplauso.ports.projection import Applied, LoggedVote, LoggedVotes
 from aplauso.ports.standings import PartitionStandings
 
 _POSITION: Final = ("topic", "next", "epoch")
@@ -40,11 +40,16 @@ class RedisStandings:
             for partition, state in zip(partitions, states, strict=True)
         }
 
+    def prepare(self, partition: int, votes: LoggedVotes) -> None:
+        """As `Prepares`."""
+        votes.prepared = pack(votes)
+
     def apply(
         self, partition: int, expected: Position | None, following: Position, votes: Sequence[LoggedVote]
     ) -> Applied:
         """As `ProjectionStore.apply`. A dirty partition is wiped, and its stored position is then none."""
-        batch = pack(votes)
+        ready = votes.prepared if isinstance(votes, LoggedVotes) else None
+        batch = ready if isinstance(ready, Packed) else pack(votes)
         with translated():
             answer = self._count(partition, *(expected or ("", "", "")), *following, *batch.arguments)
             if answer[0] == b"dirty":
