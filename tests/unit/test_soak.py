@@ -193,9 +193,9 @@ def test_the_archive_s_server_may_fill_its_cache_and_no_more() -> None:
     assert _judged(lambda part, at: 100 + (at if part == "mongo" else 0)).wrong
 
 
-def test_a_cache_that_is_full_is_held_to_the_tenth() -> None:
-    """Where the cache is small, it excuses nothing."""
-    looks = _looks(lambda part, at: 100 + min(200, at) + (at / 10 if part == "mongo" else 0))
+def test_a_cache_that_is_full_excuses_little() -> None:
+    """Where the cache is small, growth beyond a hundred bytes a document is wrong."""
+    looks = _looks(lambda part, at: 100 + min(200, at) + (at / 2 if part == "mongo" else 0))
     soak = judge("2026-11-23T12:00:00+00:00", MINUTES, RATE, 7, Servers(384, 160, []), _LOAD, _FINE, looks)
     assert len(soak.wrong) == 1
     assert soak.wrong[0].startswith("mongo grew")
