@@ -4,7 +4,7 @@ Each projection is compared at its own position, read in one step with its stand
 holds beside a running system too. Memory is bounded by the ids of one partition.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Final
 
@@ -16,11 +16,14 @@ from aplauso.domain.errors import BadRecord
 from aplauso.domain.position import Position
 from aplauso.domain.tally import Bands, Contests, PartitionTally
 from aplauso.domain.vote import Vote
+from aplauso.flow.ahead import ahead
 from aplauso.flow.garbage import rarely_collected
 from aplauso.ports.archive import ArchivedVote, ArchiveReader
-from aplauso.ports.log import LogReader
+from aplauso.ports.log import LogReader, Record
 from aplauso.ports.standings import PartitionStandings, StandingsReader
 from aplauso.ports.stretch import columns
+
+Records = Sequence[Record]
 
 EXAMPLES: Final = 20
 """Differences that are told in full; the others are only counted."""
@@ -120,8 +123,11 @@ class _Recount:
         self.check_partitions("standings", self.standings.partitions())
         self.check_partitions("archive", archived)
         stops = {partition: self.stop(partition, "archive", archived.get(partition)) for partition in parts}
+        counted = {partition: self.stop(partition, "standings", part.position) for partition, part in parts.items()}
+        both = {partition: (counted[partition], stops[partition]) for partition in parts}
         # All of the archive against all of the log would not fit into memory: sums tell which partitions differ.
-        sums = {partition: self.partition(partition, part, stops[partition]) for partition, part in parts.items()}
+        with ahead(self.stretches(both)) as chunks:
+            sums = {each: self.partition(each, parts[each], *both[each], chunks) for each in parts}
         for votes in self.archive.scan(stops):
             self.report.archived += len(votes)
             for vote in votes:
@@ -133,16 +139,25 @@ class _Recount:
         self.progress(total, total)
         return self.report
 
-    def partition(self, partition: int, part: PartitionStandings, stored: int) -> int:
+    def stretches(self, both: Mapping[int, tuple[int, int]]) -> Generator[Records | None, None, None]:
+        """Each partition's records up to the projection that is behind, and then up to the other; after each, None."""
+        for partition, stops in both.items():
+            for start, stop in ((0, min(stops)), (min(stops), max(stops))):
+                if start < stop:
+                    yield from self.log.read(partition, start, stop)
+                yield None
+
+    def partition(
+        self, partition: int, part: PartitionStandings, counted: int, stored: int, chunks: Iterator[Records | None]
+    ) -> int:
         """Compares a partition's standings; returns the sum of the digests that its archived votes must have."""
-        counted = self.stop(partition, "standings", part.position)
         tally = PartitionTally()
-        digests = self.digests(partition, 0, min(counted, stored), tally)
+        digests = self.digests(partition, iter(chunks.__next__, None), tally)
         if counted <= stored:
             self.compare(partition, tally, part.contests)
-            digests += self.digests(partition, counted, stored, tally)
+            digests += self.digests(partition, iter(chunks.__next__, None), tally)
         else:
-            self.fold(partition, stored, counted, tally)
+            self.fold(partition, iter(chunks.__next__, None), tally)
             self.compare(partition, tally, part.contests)
         self.report.behind += self.ends[partition] - counted
         return digests
@@ -164,32 +179,30 @@ class _Recount:
             return 0
         return position.offset
 
-    def digests(self, partition: int, start: int, stop: int, tally: PartitionTally) -> int:
+    def digests(self, partition: int, chunks: Iterable[Records], tally: PartitionTally) -> int:
         """Folds a stretch of the log; returns the sum of the digests of its new votes."""
-        return sum(sum(map(_digest, votes)) for votes in self.new(partition, start, stop, tally))
+        return sum(sum(map(_digest, votes)) for votes in self.new(partition, chunks, tally))
 
-    def new(self, partition: int, start: int, stop: int, tally: PartitionTally) -> Iterator[list[Vote]]:
+    def new(self, partition: int, chunks: Iterable[Records], tally: PartitionTally) -> Iterator[list[Vote]]:
         """Folds a stretch of the log; gives its new votes."""
-        for found in self.read(partition, start, stop):
+        for found in self.read(partition, chunks):
             if isinstance(found, Columns):
                 repeated = tally.fold_columns(found)
                 yield [vote for at, vote in enumerate(found.votes()) if at not in repeated]
             else:
                 yield tally.fold(found)
 
-    def fold(self, partition: int, start: int, stop: int, tally: PartitionTally) -> None:
+    def fold(self, partition: int, chunks: Iterable[Records], tally: PartitionTally) -> None:
         """Folds a stretch of the log."""
-        for found in self.read(partition, start, stop):
+        for found in self.read(partition, chunks):
             if isinstance(found, Columns):
                 tally.fold_columns(found)
             else:
                 tally.fold(found)
 
-    def read(self, partition: int, start: int, stop: int) -> Iterator[Columns | list[Vote]]:
+    def read(self, partition: int, chunks: Iterable[Records]) -> Iterator[Columns | list[Vote]]:
         """The votes of a stretch of the log; what is rejected is counted and left out."""
-        if start >= stop:
-            return
-        for records in self.log.read(partition, start, stop):
+        for records in chunks:
             keys, values = columns(records)
             found: Columns | list[Vote] | list[Vote | BadRecord]
             found = read_batch(keys, values, partition, self.log.partitions)
@@ -214,7 +227,8 @@ class _Recount:
         """Says which votes of a partition that differs are wrong, one by one."""
         tally = PartitionTally()
         read = self.report.records, self.report.rejected
-        kept = {vote.id: _digest(vote) for votes in self.new(partition, 0, stop, tally) for vote in votes}
+        again = self.log.read(partition, 0, stop) if stop else ()
+        kept = {vote.id: _digest(vote) for votes in self.new(partition, again, tally) for vote in votes}
         self.report.records, self.report.rejected = read  # the second look is not a second reading
         for votes in self.archive.scan({partition: stop}):
             for vote in votes:
