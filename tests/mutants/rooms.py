@@ -89,16 +89,16 @@ FLOW: Final = (
     ),
     mutant(
         "projection: reads elsewhere than it applies", "flow/project.py",
-        "Position(topic, records[-1].offset + 1, records[-1].epoch)",
-        "Position(topic, records[-1].offset, records[-1].epoch)", HOLDS,
+        "Position(topic, records.offsets[-1] + 1, records.epochs[-1])",
+        "Position(topic, records.offsets[-1], records.epochs[-1])", HOLDS,
     ),
     mutant(
         "projection: rejections are kept after the position moved", "flow/project.py",
         "        if rejections:\n            self._reject(rejections)\n"
-        "        following = Position(topic, records[-1].offset + 1, records[-1].epoch)\n"
+        "        following = Position(topic, records.offsets[-1] + 1, records.epochs[-1])\n"
         "        apply = partial(self._store.apply, partition, self._at.get(partition), following, votes)\n"
         "        self._flight = _Flight(partition, following, votes, self._worker.submit(apply))\n",
-        "        following = Position(topic, records[-1].offset + 1, records[-1].epoch)\n"
+        "        following = Position(topic, records.offsets[-1] + 1, records.epochs[-1])\n"
         "        apply = partial(self._store.apply, partition, self._at.get(partition), following, votes)\n"
         "        self._flight = _Flight(partition, following, votes, self._worker.submit(apply))\n"
         "        if rejections:\n            self._reject(rejections)\n",

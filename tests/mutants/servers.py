@@ -218,7 +218,7 @@ KAFKA: Final = (
     ),
     mutant(
         "Kafka source: what was fetched before a seek is handed out", "adapters/kafka/source.py",
-        "self._held = [record for record in self._held if record.partition not in partitions]", "pass",
+        "            self._held.pop(partition, None)\n", "            pass\n",
         system("killers_kafka", "test_what_was_fetched_before_a_failure_is_dropped"),
     ),
     mutant(

@@ -31,9 +31,9 @@ from aplauso.domain.position import Position
 from aplauso.domain.tally import PartitionTally
 from aplauso.domain.vote import Vote
 from aplauso.flow.project import Projection
-from aplauso.ports.log import Record
 from aplauso.ports.projection import Applied, LoggedVote
 from aplauso.ports.rejected import Rejection
+from aplauso.ports.stretch import Stretch
 from model_world import (
     PARTITIONS,
     REPLICAS,
@@ -306,7 +306,7 @@ class SeeksNothing(GroupSource):
 class CommitsFirst(Projection):
     """Tells the group before it has applied, and relies on what was told."""
 
-    def _project(self, records: Sequence[Record], *more: Any) -> None:
+    def _project(self, records: Stretch, *more: Any) -> None:
         last = records[-1]
         self._source.note_progress({last.partition: Position(self._source.topic(), last.offset + 1, last.epoch)})
         super()._project(records, *more)

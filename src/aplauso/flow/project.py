@@ -9,8 +9,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
-from itertools import groupby
-from operator import attrgetter
 from typing import Final, NamedTuple, Protocol
 
 from aplauso.domain.batch import read_batch
@@ -22,7 +20,7 @@ from aplauso.flow.worker import Inline
 from aplauso.ports.log import Record, VoteSource
 from aplauso.ports.projection import Applied, LoggedVote, LoggedVotes, Prepares, ProjectionStore, logged
 from aplauso.ports.rejected import Place, RejectedSink, Rejection
-from aplauso.ports.stretch import columns, offsets_of
+from aplauso.ports.stretch import Stretch, stretches
 
 POLL: Final = 0.5
 """Seconds that a poll waits for a record: how long a stop takes at most when nothing comes."""
@@ -180,15 +178,15 @@ class Projection:
         self._at[partition] = stored
         self._source.seek(partition, stored)
 
-    def _project(self, records: Sequence[Record], moved: set[int]) -> None:
-        partition, topic = records[0].partition, self._source.topic()
+    def _project(self, records: Stretch, moved: set[int]) -> None:
+        partition, topic = records.partition, self._source.topic()
         votes, rejections = self._read(records, topic)
         self._settle(moved)
         if partition in moved:
             return
         if rejections:
             self._reject(rejections)
-        following = Position(topic, records[-1].offset + 1, records[-1].epoch)
+        following = Position(topic, records.offsets[-1] + 1, records.epochs[-1])
         apply = partial(self._store.apply, partition, self._at.get(partition), following, votes)
         self._flight = _Flight(partition, following, votes, self._worker.submit(apply))
 
@@ -215,15 +213,14 @@ class Projection:
         if flight is not None:
             wait([flight.result])
 
-    def _read(self, records: Sequence[Record], topic: str) -> tuple[Sequence[LoggedVote], list[Rejection]]:
-        keys, values = columns(records)
-        found = read_batch(keys, values, records[0].partition, self._source.partitions)
-        offsets, rejections = offsets_of(records), list[Rejection]()
+    def _read(self, records: Stretch, topic: str) -> tuple[Sequence[LoggedVote], list[Rejection]]:
+        found = read_batch(records.keys, records.values, records.partition, self._source.partitions)
+        offsets, rejections = records.offsets, list[Rejection]()
         votes: Sequence[LoggedVote]
         if isinstance(found, Columns):
             votes = batch = LoggedVotes(offsets, found)
             if isinstance(self._store, Prepares):
-                self._store.prepare(records[0].partition, batch)
+                self._store.prepare(records.partition, batch)
         else:
             rejections = [
                 _rejection(topic, record, error)
@@ -236,13 +233,13 @@ class Projection:
         self._judge(records, rejections)
         return votes, rejections
 
-    def _judge(self, records: Sequence[Record], rejections: Sequence[Rejection]) -> None:
+    def _judge(self, records: Stretch, rejections: Sequence[Rejection]) -> None:
         """Stops loudly when rejections are the rule and not the exception."""
         if not rejections:
             self._recent.extend([False] * min(len(records), self._limit.window))
             return
         bad = {rejection.place.offset for rejection in rejections}
-        self._recent.extend(record.offset in bad for record in records)
+        self._recent.extend(offset in bad for offset in records.offsets)
         rejected = sum(self._recent)
         if len(self._recent) == self._limit.window and rejected > self._limit.share * self._limit.window:
             raise Fatal(
@@ -256,19 +253,13 @@ class Projection:
         self._watch.rejected(rejections)
 
 
-_partition: Final = attrgetter("partition")
-
-
 def _rejection(topic: str, record: Record, error: BadRecord) -> Rejection:
     place = Place(topic, record.partition, record.offset)
     return Rejection(place, error.reason, str(error), record.key, record.value)
 
 
-def _parts(records: Sequence[Record], batch: int) -> Iterator[list[Record]]:
+def _parts(records: Sequence[Record], batch: int) -> Iterator[Stretch]:
     """The records by partition, in order, so many together at most."""
-    parts: dict[int, list[Record]] = {}
-    for partition, run in groupby(records, _partition):
-        parts.setdefault(partition, []).extend(run)
-    for part in parts.values():
+    for part in stretches(records):
         for at in range(0, len(part), batch):
             yield part[at : at + batch]

@@ -1,7 +1,9 @@
 """Records of one partition in columns: where a million are read, an object for each costs as much as reading them."""
 
 from collections.abc import Iterator, Sequence
-from typing import overload
+from itertools import chain, groupby
+from operator import attrgetter
+from typing import Final, overload
 
 from aplauso.ports.log import Record
 
@@ -43,9 +45,66 @@ class Stretch(Sequence[Record]):
             return Stretch(self.partition, self.offsets[at], self.epochs[at], self.keys[at], self.values[at])
         return Record(self.partition, self.offsets[at], self.epochs[at], self.keys[at], self.values[at])
 
+    def __add__(self, after: "Stretch") -> "Stretch":
+        """The same partition's records with those that come after them."""
+        return Stretch(
+            self.partition,
+            [*self.offsets, *after.offsets],
+            [*self.epochs, *after.epochs],
+            [*self.keys, *after.keys],
+            [*self.values, *after.values],
+        )
+
     def __iter__(self) -> Iterator[Record]:
         rows = zip(self.offsets, self.epochs, self.keys, self.values, strict=True)
         return (Record(self.partition, *row) for row in rows)
+
+
+class Stretches(Sequence[Record]):
+    """Records of several partitions, one stretch after the other.
+
+    Attributes:
+        parts: the stretches, none of them empty, one a partition.
+    """
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: Sequence[Stretch]) -> None:
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    @overload
+    def __getitem__(self, at: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[Record]: ...
+
+    def __getitem__(self, at: int | slice) -> Record | list[Record]:
+        return list(self)[at]
+
+    def __iter__(self) -> Iterator[Record]:
+        return chain.from_iterable(self.parts)
+
+
+_partition: Final = attrgetter("partition")
+
+
+def stretches(records: Sequence[Record]) -> Sequence[Stretch]:
+    """Records by partition, one stretch of each."""
+    if isinstance(records, Stretches):
+        return records.parts
+    parts: dict[int, list[Record]] = {}
+    for partition, run in groupby(records, _partition):
+        parts.setdefault(partition, []).extend(run)
+    return [stretch_of(part) for part in parts.values()]
+
+
+def stretch_of(records: Sequence[Record]) -> Stretch:
+    """Records of one partition as a stretch; there is at least one."""
+    _, offsets, epochs, keys, values = zip(*records, strict=True)
+    return Stretch(records[0].partition, offsets, epochs, keys, values)
 
 
 def columns(records: Sequence[Record]) -> tuple[Sequence[bytes | None], Sequence[bytes | None]]:
@@ -53,8 +112,3 @@ def columns(records: Sequence[Record]) -> tuple[Sequence[bytes | None], Sequence
     if isinstance(records, Stretch):
         return records.keys, records.values
     return [record.key for record in records], [record.value for record in records]
-
-
-def offsets_of(records: Sequence[Record]) -> Sequence[int]:
-    """The offsets of records."""
-    return records.offsets if isinstance(records, Stretch) else [record.offset for record in records]

@@ -1,8 +1,7 @@
 """Kafka's messages as records of the log, and its errors as ours."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from operator import itemgetter
+from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaError, Message
@@ -10,7 +9,6 @@ from confluent_kafka import KafkaError, Message
 from aplauso.adapters.kafka.topics import Bounds
 from aplauso.domain.errors import AplausoError, Unavailable, WrongLog
 from aplauso.domain.position import Position
-from aplauso.ports.log import Record
 from aplauso.ports.stretch import Stretch
 
 if TYPE_CHECKING:
@@ -40,30 +38,32 @@ _HARMLESS: Final = frozenset({KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EX
 """The end of a partition; having been away too long, after which the group gives partitions again."""
 
 
-_record: Final[Callable[[Any], Record]] = partial(tuple.__new__, Record)
-
-
-def to_records(messages: Sequence[AnyMessage]) -> list[Record]:
-    """Messages without errors, as records."""
-    # Column by column: calls that stay inside the interpreter's own code take half the time.
-    epochs = [-1 if epoch is None else epoch for epoch in map(Message.leader_epoch, messages)]
-    rows = zip(
-        map(Message.partition, messages),
-        map(Message.offset, messages),
-        epochs,
-        map(Message.key, messages),
-        map(Message.value, messages),
-        strict=True,
-    )
-    return list(map(_record, rows))
-
-
 def to_stretch(messages: Sequence[AnyMessage]) -> Stretch:
     """Messages of one partition without errors, as records; there is at least one."""
-    epochs = [-1 if epoch is None else epoch for epoch in map(Message.leader_epoch, messages)]
-    offsets: list[int] = list(map(Message.offset, messages))  # type: ignore[arg-type]  # a message without error has one
-    keys, values = list(map(Message.key, messages)), list(map(Message.value, messages))
-    return Stretch(messages[0].partition() or 0, offsets, epochs, keys, values)
+    return Stretch(messages[0].partition() or 0, *_columns(messages))
+
+
+def to_stretches(messages: Sequence[AnyMessage]) -> list[Stretch]:
+    """Messages without errors, as records by partition, in order within each."""
+    whole, at = _columns(messages), 0
+    parts: dict[int, tuple[list[Any], ...]] = {}
+    for partition, run in groupby(map(Message.partition, messages)):
+        stop = at + len([*run])
+        for part, column in zip(parts.setdefault(partition or 0, ([], [], [], [])), whole, strict=True):
+            part.extend(column[at:stop])
+        at = stop
+    return [Stretch(partition, *columns) for partition, columns in parts.items()]
+
+
+def _columns(messages: Sequence[AnyMessage]) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+    """Offsets, epochs, keys and values: calls that stay inside the interpreter's own code take half the time."""
+    epochs = list(map(Message.leader_epoch, messages))
+    if None in set(epochs):
+        epochs = [-1 if epoch is None else epoch for epoch in epochs]
+    return (
+        list(map(Message.offset, messages)), epochs, list(map(Message.key, messages)),
+        list(map(Message.value, messages)),
+    )  # fmt: skip
 
 
 def fault_of(message: AnyMessage) -> AplausoError | None:
@@ -93,11 +93,3 @@ def offset_at(partition: int, position: Position | None, topic: str, bounds: Bou
     if position.offset > bounds.high:
         raise WrongLog(f"partition {partition} was truncated: it ends at {bounds.high}, before {position.offset}")
     return position.offset
-
-
-_place: Final[Callable[[Record], tuple[int, int]]] = itemgetter(0, 1)  # of the fields, the partition and the offset
-
-
-def positions_after(records: Sequence[Record]) -> dict[int, int]:
-    """By partition, the offset after the last of its records."""
-    return {partition: offset + 1 for partition, offset in dict(map(_place, records)).items()}

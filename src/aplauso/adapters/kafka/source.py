@@ -8,19 +8,20 @@ at the same offset of another topic that was made in its place.
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import compress
-from operator import attrgetter
+from itertools import compress, repeat
+from operator import is_not
 from typing import Any, Final, Literal
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
 
 from aplauso.adapters.kafka.config import KafkaSettings
 from aplauso.adapters.kafka.epochs import EpochGuard
-from aplauso.adapters.kafka.records import READING, AnyMessage, fault_of, offset_at, positions_after, to_records
+from aplauso.adapters.kafka.records import READING, AnyMessage, fault_of, offset_at, to_stretches
 from aplauso.adapters.kafka.topics import Topics
 from aplauso.domain.errors import AplausoError, Fatal, Unavailable, WrongLog
 from aplauso.domain.position import Position
 from aplauso.ports.log import Record
+from aplauso.ports.stretch import Stretch, Stretches, stretch_of
 
 Protocol = Literal["classic", "consumer"]
 _SLICE_SECONDS: Final = 0.1
@@ -37,9 +38,6 @@ GATHER_SECONDS: Final = 0.016
 _COMMIT_SECONDS: Final = 1.0
 """How often progress is told. The group's coordinator answers one commit after the other, and heartbeats behind them:
 when each batch was told, the queue grew until the group took the replica for dead."""
-
-
-_leader: Final[Callable[[Record], tuple[int, int]]] = attrgetter("partition", "epoch")
 
 
 class KafkaSource:
@@ -76,7 +74,7 @@ class KafkaSource:
         self._sought: dict[int, Position | None] = {}  # where to place them, for those that were told
         self._following: dict[int, int] = {}  # of those that are being read, the next offset to hand out
         self._guards: dict[int, EpochGuard] = {}  # of the same
-        self._held: list[Record] = []  # fetched, and not handed out yet
+        self._held: dict[int, Stretch] = {}  # by partition, what was fetched and not handed out yet
         self._fault: AplausoError | None = None  # to be raised once what was fetched is safe
         self._seen_at = 0.0
         self._fetched_at = 0.0
@@ -124,11 +122,24 @@ class KafkaSource:
         elif time.monotonic() - self._seen_at > _IDENTITY_SECONDS:
             self._verify()
             self._verify_bounds()
-        records, self._held = self._held[:limit], self._held[limit:]
-        for partition, following in positions_after(records).items():
+        return Stretches(self._hand_out(limit))
+
+    def _hand_out(self, limit: int) -> list[Stretch]:
+        """Takes out of what is held, so many records at most."""
+        parts: list[Stretch] = []
+        for partition, held in list(self._held.items()):
+            part = held[:limit]
+            limit -= len(part)
+            if not part:
+                break
+            if len(part) < len(held):
+                self._held[partition] = held[len(part) :]
+            else:
+                del self._held[partition]
+            parts.append(part)
             if partition in self._following:
-                self._following[partition] = following
-        return records
+                self._following[partition] = part.offsets[-1] + 1
+        return parts
 
     def seek(self, partition: int, position: Position | None) -> None:
         """As `VoteSource`; the position is checked by the next `poll`."""
@@ -211,31 +222,36 @@ class KafkaSource:
 
     def _hold(self, messages: list[AnyMessage]) -> int:
         """Keeps the records of the partitions that this replica still has; remembers what has failed."""
-        is_failed = [error is not None for error in map(Message.error, messages)]
-        failed = list(compress(messages, is_failed))
+        # By identity: the driver's errors cannot be compared with None.
+        failed = list(compress(messages, map(is_not, map(Message.error, messages), repeat(None))))
         for fault in map(fault_of, failed):
             if not isinstance(self._fault, Fatal):
                 self._fault = fault or self._fault
-        good = messages if not failed else [message for message in messages if message.error() is None]
-        records = to_records(good)
-        changed = {
-            partition
-            for partition, epoch in set(map(_leader, records))
-            if partition not in self._guards or self._guards[partition].unchanged != epoch
-        }
-        self._held += [r for r in records if r.partition not in changed] if changed else records
-        for partition in changed & self._guards.keys():
-            self._admit(partition, [record for record in records if record.partition == partition])
+        good = [message for message in messages if message.error() is None] if failed else messages
+        for stretch in to_stretches(good):
+            guard = self._guards.get(stretch.partition)
+            if guard is None:
+                continue
+            if set(stretch.epochs) == {guard.unchanged}:
+                self._keep(stretch)
+            else:
+                self._admit(guard, stretch)
         return len(messages)
 
-    def _admit(self, partition: int, records: list[Record]) -> None:
+    def _keep(self, stretch: Stretch) -> None:
+        held = self._held.get(stretch.partition)
+        self._held[stretch.partition] = held + stretch if held else stretch
+
+    def _admit(self, guard: EpochGuard, records: Stretch) -> None:
         """Holds a partition's records up to where its epoch changes, and has it placed anew from there."""
+        partition = records.partition
         try:
-            admitted, position = self._guards[partition].admit(records)
+            admitted, position = guard.admit(records)
         except WrongLog as error:
             self._fault = error
             return
-        self._held += admitted
+        if admitted:
+            self._keep(stretch_of(admitted))
         if position is not None:
             with self._faults_kept():
                 self._stop(self._running(), [partition])
@@ -281,7 +297,8 @@ class KafkaSource:
 
     def _drop(self, consumer: Consumer, partitions: Sequence[int]) -> None:
         """Stops reading partitions, and lets go of what was fetched from them."""
-        self._held = [record for record in self._held if record.partition not in partitions]
+        for partition in partitions:
+            self._held.pop(partition, None)
         self._stop(consumer, partitions)
 
     def _stop(self, consumer: Consumer, partitions: Sequence[int]) -> None:
