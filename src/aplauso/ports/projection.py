@@ -28,6 +28,8 @@ def logged(offsets: Sequence[int], votes: Sequence[Vote]) -> list[LoggedVote]:
 class LoggedVotes(Sequence[LoggedVote]):
     """Votes in columns: the same sequence as a list of them, which is made when one is asked for.
 
+    A tally that made an object of each record and each vote took 3.5 us of processor time a vote instead of 2.2.
+
     Attributes:
         offsets: of each.
         columns: the votes, as many.
