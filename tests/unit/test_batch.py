@@ -5,6 +5,7 @@ import random
 import pytest
 
 from aplauso.domain.batch import decode_batch, votes_of
+from aplauso.domain.columns import FEW
 from aplauso.domain.errors import BadRecord
 from aplauso.domain.record import MAX_BYTES, decode, encode, partition_of
 from aplauso.domain.vote import Vote
@@ -76,8 +77,8 @@ FAULTS: list[Record] = [
 def test_a_bad_record_among_good_ones_is_told_as_if_it_were_alone(fault: Record) -> None:
     """One bad record is rejected for its own reason, wherever it stands, and the good ones around it are votes."""
     assert not isinstance(alone(fault), Vote)
-    for at in (0, 3, 6):
-        records = good(6)
+    for size, at in ((6, 0), (6, 3), (6, 6), (2 * FEW, 0), (2 * FEW, 3), (2 * FEW, 2 * FEW)):
+        records = good(size)
         records.insert(at, fault)
         assert together(records) == [alone(record) for record in records]
 

@@ -138,7 +138,6 @@ def take_apart(
 
     Raises:
         BadRecord: one of the records is to be rejected.
-        TypeError: one has no key or no value.
         UnicodeDecodeError: a key is no text.
     """
     mark = _mark(values[0]) if len(values) >= FEW else b""
