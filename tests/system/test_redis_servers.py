@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import closing
@@ -202,12 +203,19 @@ class Move:
             self.stop.set()
             load.join()
         assert not self.errors, self.errors
-        assert self.cluster.owner(self.slot) is target
+        self.wait_for(target)
         assert self.unavailable > 0, "no batch was tried during the move"
         follow(self.store, self.records, size=500)
         self.holds()
         for store in (self.store, self.beside, self.reader):
             store.close()
+
+    def wait_for(self, target: object) -> None:
+        """Waits until the node that is asked has heard of the move from the others."""
+        ended = time.monotonic() + 30
+        while self.cluster.owner(self.slot) is not target:
+            assert time.monotonic() < ended, "the slot has not moved"
+            time.sleep(0.05)
 
     def step(self) -> None:
         """Waits, at the first step, until the load has met the slot on the move; looks at the standings."""
