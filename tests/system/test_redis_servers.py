@@ -2,7 +2,6 @@
 
 import gc
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,6 +18,7 @@ from aplauso.domain.errors import Misconfigured, Unavailable
 from aplauso.domain.tally import PartitionTally
 from aplauso.stack.redis import RedisCluster, RedisServer, Tls
 from contract.projection_suite import apply, at, follow, log
+from embedded import wait_until
 from servers_redis import PARTITIONS, binary, dying_in_script, own_redis, settings_of
 
 __all__ = ["own_redis"]
@@ -203,19 +203,13 @@ class Move:
             self.stop.set()
             load.join()
         assert not self.errors, self.errors
-        self.wait_for(target)
+        # The node that is asked may not have heard of the move yet.
+        wait_until(lambda: self.cluster.owner(self.slot) is target, "the slot at its new owner")
         assert self.unavailable > 0, "no batch was tried during the move"
         follow(self.store, self.records, size=500)
         self.holds()
         for store in (self.store, self.beside, self.reader):
             store.close()
-
-    def wait_for(self, target: object) -> None:
-        """Waits until the node that is asked has heard of the move from the others."""
-        ended = time.monotonic() + 30
-        while self.cluster.owner(self.slot) is not target:
-            assert time.monotonic() < ended, "the slot has not moved"
-            time.sleep(0.05)
 
     def step(self) -> None:
         """Waits, at the first step, until the load has met the slot on the move; looks at the standings."""

@@ -12,19 +12,14 @@ from murmurhash2 import murmurhash2
 from aplauso.domain.columns import Columns, are_uuids, take_apart
 from aplauso.domain.contest import ID, MAX_NAME, MAX_RANK
 from aplauso.domain.errors import BadRecord
-from aplauso.domain.record import MAX_BYTES, MAX_STAMP, SEED, UUID, decode
+from aplauso.domain.record import MAX_BYTES, MAX_STAMP, SEED, UUID, decode, frame
 from aplauso.domain.vote import YEARS, Vote
 from aplauso.v1 import collector_pb2, vote_pb2
 
 _FIELDS: Final = attrgetter("id", "contest", "name", "album", "year", "rank", "cast_at_ms", "band", "record")
 
 
-def _frame(length: int) -> bytes:
-    """What stands before a value of so many bytes in a `VoteBatch`: tag 1, kind 2, the length as a varint."""
-    return bytes((0x0A, length)) if length < 128 else bytes((0x0A, length & 0x7F | 0x80, length >> 7))
-
-
-_FRAMES: Final = tuple(map(_frame, range(MAX_BYTES + 1)))
+_FRAMES: Final = tuple(frame(length).encode("latin-1") for length in range(MAX_BYTES + 1))
 
 
 def decode_batch(

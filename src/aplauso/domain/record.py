@@ -57,7 +57,7 @@ def encode(vote: Vote) -> bytes:
 
 def encode_batch(votes: Iterable[Vote]) -> bytes:
     """The votes as `aplauso.v1.VoteBatch`."""
-    return "".join([f"{_frame(len(text))}{text}" for text in _texts(votes)]).encode("latin-1")
+    return "".join([f"{frame(len(text))}{text}" for text in _texts(votes)]).encode("latin-1")
 
 
 def _texts(votes: Iterable[Vote]) -> list[str]:
@@ -90,8 +90,11 @@ def _stamp(cast_at: int) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _frame(length: int) -> str:
-    """What stands before a vote of so many bytes in a `VoteBatch`: tag 1, kind 2, the length as a varint."""
+def frame(length: int) -> str:
+    """What stands before a vote of so many bytes in a `VoteBatch`: tag 1, kind 2, the length as a varint.
+
+    Each byte is the character of its number.
+    """
     text = "\n"
     while length > 0x7F:
         text += chr(length & 0x7F | 0x80)
