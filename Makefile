@@ -18,7 +18,9 @@ $(STAMP): pyproject.toml requirements/dev.txt
 	@# Some systems ship python3 without ensurepip: virtualenv makes the environment then.
 	$(PYTHON) -m venv .venv 2>/dev/null || { rm -rf .venv; $(PYTHON) -m pip install --quiet --target .venv.bootstrap virtualenv \
 		&& PYTHONPATH=.venv.bootstrap $(PYTHON) -m virtualenv --quiet .venv && rm -rf .venv.bootstrap; }
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@# The locked file is whole, so nothing is resolved: pip would look at releases that came after the lock.
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip check --quiet
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
