@@ -21,7 +21,7 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from aplauso.adapters.mongo import doctor
-from aplauso.adapters.mongo.client import DUPLICATE, Document, MongoSettings, connect, reaching
+from aplauso.adapters.mongo.client import DUPLICATE, SCAN_PATIENCE, Document, MongoSettings, connect, reaching
 from aplauso.domain.errors import PositionMoved, Unavailable, WrongLog
 from aplauso.domain.position import Position
 from aplauso.domain.vote import Vote
@@ -141,6 +141,7 @@ class MongoArchiveReader:
     """
 
     def __init__(self, settings: MongoSettings) -> None:
+        self._settings = settings
         self._database = connect(settings)
         self._votes = self._database["votes"]
         self._positions = self._database["positions"]
@@ -184,13 +185,12 @@ class MongoArchiveReader:
         Raises:
             Unavailable: MongoDB is away.
         """
-        for chunk in self._scan({}):
-            yield [vote for vote in chunk if vote.offset < stops.get(vote.partition, 0)]
-
-    def _scan(self, query: Document) -> Iterator[Sequence[ArchivedVote]]:
-        with reaching("reading the votes"), self._votes.find(query, batch_size=_CHUNK) as cursor:
+        # Over connections of its own: nobody else is to wait so long for an answer.
+        database = connect(self._settings, SCAN_PATIENCE)
+        with database.client, reaching("reading the votes"), database["votes"].find({}, batch_size=_CHUNK) as cursor:
             while chunk := cursor.to_list(_CHUNK):
-                yield [_vote(doc) for doc in chunk]
+                votes = map(_vote, chunk)
+                yield [vote for vote in votes if vote.offset < stops.get(vote.partition, 0)]
 
     def problems(self) -> list[str]:
         """What is wrong with the archive's server and collections, for a person; empty when nothing is."""

@@ -22,11 +22,15 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "appname": "aplauso",
     "serverSelectionTimeoutMS": 3_000,
     "connectTimeoutMS": 3_000,
-    "socketTimeoutMS": 30_000,
     # The driver's watch gives up a connection whose other end is gone without a word, and with it those in use, after
     # this and the time for connecting; by default, thirteen seconds.
     "heartbeatFrequencyMS": 3_000,
 }
+SCAN_PATIENCE: Final = 600
+"""Seconds that a pass over a whole collection may take for its next documents: a server may gather millions first.
+
+One that is gone without a word does not take so long: the driver's watch finds that out, on a connection of its own.
+"""
 _UNAUTHENTICATED: Final = 18
 _UNAUTHORIZED: Final = 13
 DUPLICATE: Final = 11000
@@ -46,18 +50,23 @@ class MongoSettings:
     database: str = "aplauso"
 
 
-def connect(settings: MongoSettings) -> Database[Document]:
+def connect(settings: MongoSettings, patience: float = 30) -> Database[Document]:
     """The database, with the concerns that the archive's promises rest on. Does not wait for the server.
 
     Reads go to the primary and see what a majority has; writes wait until a majority has them in its journal.
     A position that was read could otherwise be rolled back, or documents be missing below it.
+
+    Args:
+        settings: where it is.
+        patience: seconds that an answer may take; the connection string may say otherwise.
 
     Raises:
         Misconfigured: the connection string is not well formed.
     """
     given = settings.uri.lower()
     # What the connection string says wins: the driver would prefer the keyword.
-    options = {name: value for name, value in _DEFAULTS.items() if f"{name.lower()}=" not in given}
+    defaults = {**_DEFAULTS, "socketTimeoutMS": int(patience * 1000)}
+    options = {name: value for name, value in defaults.items() if f"{name.lower()}=" not in given}
     try:
         client: MongoClient[Document] = MongoClient(settings.uri, connect=False, **options)
         return client.get_database(
