@@ -115,7 +115,9 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=2000.0, help="votes a second")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--mongo-cache", type=int, metavar="MIB", help=_CACHE_HELP)
-    parser.add_argument("--touch-heap", action="store_true", help="Kafka has its whole heap from the start")
+    parser.add_argument(
+        "--touch-heap", action=argparse.BooleanOptionalAction, default=True, help="Kafka has its whole heap at once"
+    )
     parser.add_argument("--ledger", type=Path, default=soaked.SOAKS)
     parser.add_argument("--no-ledger", action="store_true")
     parser.add_argument("--keep", action="store_true", help="keeps the data and the logs")
