@@ -189,18 +189,30 @@ WEB: Final = (
         "    Undecided: 504,\n", "    Undecided: 503,\n", unit("killers", "test_what_may_be_recorded_is_never_503"),
     ),
     mutant(
-        "web: a large body is taken", "web/http.py",
-        "        if size > limit:\n", "        if False:\n",
-        unit("web_http", "test_a_large_body_is_read_to_its_end_and_refused"),
+        "web: a large body is taken", "services/connection.py",
+        "if self._failure is None and self._size > self._body.limit:", "if False:",
+        unit("connection", "test_a_large_body_is_read_to_its_end_and_refused"),
     ),
     mutant(
-        "web: a late body is not told from a cancelled call", "web/http.py",
-        "            self._late.add(late)\n", "            self._waiting[late] = self._now + 60.0\n",
-        unit("web_http", "test_a_late_body_is_408"),
+        "web: a body without its end is taken", "services/connection.py",
+        '            self._refuse(HTTPError(400, "the body ended before it was whole", "client-gone", CLOSE))\n',
+        "            self.on_message_complete()\n",
+        unit("connection", "test_a_body_without_its_end_is_refused"),
+    ),
+    mutant(
+        "web: a request overtakes the one before it", "services/connection.py",
+        "while queue and self.current is None and not self.stalled:", "while queue and not self.stalled:",
+        unit("connection", "test_requests_wait_for_the_answer_before_them"),
+    ),
+    mutant(
+        "web: nobody is ever late", "services/connection.py",
+        "        self.wait(self._body.seconds)\n", "        self.due = float('inf')\n",
+        unit("connection", "test_who_is_late_is_told"),
     ),
     mutant(
         "web: the limit of a vote's body is that of a batch", "web/votes.py",
-        "request.body(VOTE_BYTES)", "request.body(BATCH_BYTES)", system("embedded_http", "test_large_bodies_are_413"),
+        "_SINGLE: Final = Body(VOTE_BYTES)", "_SINGLE: Final = Body(BATCH_BYTES)",
+        system("embedded_http", "test_large_bodies_are_413"),
     ),
     mutant(
         "web: Authorization is ignored", "web/votes.py",

@@ -80,7 +80,7 @@ def test_bodies_of_ten_megabytes(up: Up) -> None:
 
 
 @pytest.mark.parametrize(
-    "tail", [b"", b"0", b"0\r\n", b"zz\r\n", b"5\r\nab", b"-1\r\n\r\n", b"0\r\nx: trailer\r\n\r\n"], ids=repr
+    "tail", [b"", b"0", b"0\r\n", b"zz\r\n", b"5\r\nab", b"-1\r\n\r\n", b"0\r\nx: trailer\r\n"], ids=repr
 )
 def test_a_message_without_its_end_is_no_vote(shared: Up, tail: bytes) -> None:
     """A chunked body whose last chunk does not come is not counted, however complete its JSON looks."""
@@ -88,6 +88,14 @@ def test_a_message_without_its_end_is_no_vote(shared: Up, tail: bytes) -> None:
     answer = exchange(shared, head + b"%x\r\n" % len(GOOD) + GOOD + b"\r\n" + tail, half_close=True)
     assert b" 201 " not in answer
     assert shared.vote(name="Después").status == 201
+
+
+def test_trailers_are_passed_over(shared: Up) -> None:
+    """What follows a chunked body as a trailer changes nothing: the vote is whole."""
+    head = b"POST /insert HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n"
+    body = b"%x\r\n%b\r\n0\r\nauthorization: x\r\nx: trailer\r\n\r\n" % (len(GOOD), GOOD)
+    answer = exchange(shared, head + b"connection: close\r\n\r\n" + body)
+    assert answer.startswith(b"HTTP/1.1 201")
 
 
 def test_what_the_names_hold_does_not_matter(launch: Callable[..., Up]) -> None:

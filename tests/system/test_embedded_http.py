@@ -255,10 +255,20 @@ def test_authorization_is_never_ignored(shared: Up, token: str) -> None:
 def test_other_methods_are_405(shared: Up) -> None:
     """A method that a call does not have is 405, and Allow names those that it has."""
     for path, allowed in (("/insert", "POST"), (VOTES, "POST"), ("/v1/contests", "GET, HEAD"), ("/", "GET, HEAD")):
-        for method in ("DELETE", "PUT", "PATCH", "BREW", "POST" if "GET" in allowed else "GET"):
+        for method in ("DELETE", "PUT", "PATCH", "POST" if "GET" in allowed else "GET"):
             answer = shared.call(method, path)
             check_problem(answer, 405)
             assert answer.headers["allow"] == allowed
+
+
+def test_what_is_not_http_is_400(shared: Up) -> None:
+    """A method that HTTP does not have, and bytes that are no request, are answered 400 with a problem document."""
+    for path in ("/insert", VOTES, "/none"):
+        check_problem(shared.call("BREW", path), 400)
+    for message in (b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"GET  / HTTP/1.1\r\n\r\n"):
+        answer = exchange(shared, message)
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert b"urn:aplauso:problem:malformed" in answer
 
 
 def test_head_answers_as_get_without_a_body(shared: Up) -> None:

@@ -21,10 +21,14 @@ PATIENT = Limits(wait=60.0, flights=2)
 def submitted(batcher: Batcher, votes: int, first: int = 0) -> list[asyncio.Task[Receipt]]:
     """So many votes, each handed in alone, at the same time."""
 
-    async def one(serial: int) -> Receipt:
-        return await batcher.submit(a_vote(serial))
+    return [asyncio.create_task(alone(batcher, serial)) for serial in range(first, first + votes)]
 
-    return [asyncio.create_task(one(serial)) for serial in range(first, first + votes)]
+
+async def alone(batcher: Batcher, serial: int) -> Receipt:
+    """Hands in one vote and waits for its receipt."""
+    future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+    batcher.submit(a_vote(serial), lambda receipt: None if future.done() else future.set_result(receipt))
+    return await future
 
 
 def sizes(intake: FakeIntake) -> list[int]:
@@ -35,7 +39,7 @@ def sizes(intake: FakeIntake) -> list[int]:
 async def test_a_vote_alone_waits_for_nobody() -> None:
     """When no batch is under way a vote leaves at once, however long the wait for company is."""
     intake = FakeIntake()
-    assert (await soon(Batcher(intake, PATIENT).submit(a_vote(1)))).id == a_vote(1).id
+    assert (await soon(alone(Batcher(intake, PATIENT), 1))).id == a_vote(1).id
     assert sizes(intake) == [1]
 
 
@@ -130,11 +134,11 @@ async def test_votes_of_clients_that_hung_up_still_take_room() -> None:
         task.cancel()
     await asyncio.wait(gone)
     with pytest.raises(NotRecorded):
-        await soon(batcher.submit(a_vote(9)))
+        await soon(alone(batcher, 9))
     intake.release()
     await soon(asyncio.gather(*tasks))
     await until(lambda: sizes(intake) == [1, 4], "what was handed in is recorded all the same")
-    await soon(batcher.submit(a_vote(9)))
+    await soon(alone(batcher, 9))
 
 
 async def test_a_client_that_hangs_up_disturbs_nobody() -> None:
@@ -146,6 +150,22 @@ async def test_a_client_that_hangs_up_disturbs_nobody() -> None:
     await asyncio.wait([tasks[1]])
     intake.release()
     assert [(await soon(tasks[at])).id for at in (0, 2)] == [a_vote(0).id, a_vote(2).id]
+    await soon(batcher.close())
+
+
+async def test_whoever_cannot_take_a_receipt_disturbs_nobody() -> None:
+    """When handing back one receipt of a batch fails, the others are handed back, and the loop is told."""
+    intake, noise = FakeIntake(), heard()
+    batcher = Batcher(intake, PATIENT)
+    found: list[Receipt] = []
+
+    def broken(_: Receipt) -> None:
+        raise RuntimeError("gone")
+
+    for serial, answered in enumerate((found.append, broken, found.append)):
+        batcher.submit(a_vote(serial), answered)
+    await until(lambda: len(found) == 2, "the others have theirs")
+    assert [context["message"] for context in noise] == ["a receipt could not be handed back"]
     await soon(batcher.close())
 
 
@@ -222,7 +242,7 @@ async def test_closing_answers_what_is_in_flight(
     closing = asyncio.create_task(batcher.close())
     await until(lambda: len(intake.batches) == 2, "what waited for company left at once")
     with pytest.raises(NotRecorded, match="stopping"):
-        await batcher.submit(a_vote(9))
+        await alone(batcher, 9)
     with pytest.raises(NotRecorded, match="stopping"):
         await batcher.submit_many([a_vote(9)])
     assert not closing.done()

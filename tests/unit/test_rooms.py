@@ -6,6 +6,7 @@ from aplauso.domain.errors import Misconfigured
 from aplauso.metrics import Metrics
 from aplauso.services.http import HTTPServer
 from aplauso.services.rooms import label
+from aplauso.web.app import App
 
 
 def test_a_name_cannot_break_a_scrape() -> None:
@@ -17,15 +18,12 @@ def test_a_name_cannot_break_a_scrape() -> None:
     assert not any(byte < 0x20 and byte != 0x0A for byte in exposed)
 
 
-async def _app(_scope: object, _proto: object) -> None:
-    """Answers nobody."""
-
-
 async def test_a_host_may_be_a_name() -> None:
     """A name to listen on is looked up once; one that is none is told as what it is."""
-    server = HTTPServer(_app, "localhost", 0)
+    app = App([], Metrics())
+    server = HTTPServer(app, "localhost", 0)
     await server.start()
     assert server.url.split(":")[0] == "http"
     await server.stop()
     with pytest.raises(Misconfigured, match=r"there is no host .nosuchhost\.invalid."):
-        HTTPServer(_app, "nosuchhost.invalid", 0)
+        HTTPServer(app, "nosuchhost.invalid", 0)

@@ -23,6 +23,8 @@ from aplauso.domain.vote import Ballot, Vote, id_from_key, make_vote
 from aplauso.ports.clock import Clock
 from aplauso.ports.intake import Intake, Receipt, Status
 
+Answered = Callable[[Receipt], None]
+"""Is told what became of a vote."""
 BATCH: Final = 256
 """Votes handed in together, at most, when each came alone."""
 CHUNK: Final = 2_500
@@ -50,7 +52,7 @@ class Batcher:
         self._intake = intake
         self._limits = limits or Limits()
         self._votes: list[Vote] = []
-        self._futures: list[asyncio.Future[Receipt]] = []
+        self._waiting: list[Answered] = []
         self._flights: set[asyncio.Task[None]] = set()
         self._batches: set[asyncio.Task[Sequence[Receipt]]] = set()
         self._timer: asyncio.Handle | None = None
@@ -58,24 +60,24 @@ class Batcher:
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def submit(self, vote: Vote) -> asyncio.Future[Receipt]:
-        """Hands in one vote; its receipt comes when it is awaited.
+    def submit(self, vote: Vote, answered: Answered) -> None:
+        """Hands in one vote; `answered` is called with its receipt, once, and must not raise.
+
+        Nobody takes a vote back: whoever asked for it may have gone by then.
 
         Raises:
             NotRecorded: too many votes wait already, or the batcher is closed.
         """
         self._admit(1)
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
-        future: asyncio.Future[Receipt] = loop.create_future()
         self._votes.append(vote)
-        self._futures.append(future)
+        self._waiting.append(answered)
         if len(self._votes) >= BATCH:
             self._send()
         elif self._timer is None:
+            loop = self._loop
+            if loop is None:
+                loop = self._loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._limits.wait, self._due) if self._flights else loop.call_soon(self._due)
-        return future
 
     async def submit_many(self, votes: Sequence[Vote]) -> Sequence[Receipt]:
         """Hands in votes that came together and returns their receipts, in order. Raises as `submit`."""
@@ -111,8 +113,8 @@ class Batcher:
         if not self._votes or len(self._flights) >= self._limits.flights:
             return
         votes, self._votes = self._votes[:BATCH], self._votes[BATCH:]
-        futures, self._futures = self._futures[:BATCH], self._futures[BATCH:]
-        flight = asyncio.create_task(self._fly(votes, futures))
+        waiting, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+        flight = asyncio.create_task(self._fly(votes, waiting))
         self._flights.add(flight)
         flight.add_done_callback(self._landed)
         if not self._votes and self._timer is not None:  # who comes next waits for company of its own
@@ -125,10 +127,12 @@ class Batcher:
         if not self._flights or self._timer is None or len(self._votes) >= BATCH:
             self._send()
 
-    async def _fly(self, votes: list[Vote], futures: list[asyncio.Future[Receipt]]) -> None:
-        for future, receipt in zip(futures, await self._hand_in(votes), strict=True):
-            if not future.done():  # its client may have hung up
-                future.set_result(receipt)
+    async def _fly(self, votes: list[Vote], waiting: list[Answered]) -> None:
+        for answered, receipt in zip(waiting, await self._hand_in(votes), strict=True):
+            try:
+                answered(receipt)
+            except Exception as error:  # noqa: BLE001 - the others of the batch are to have their answers
+                _tell_loop("a receipt could not be handed back", error)
 
     async def _hand_in(self, votes: Sequence[Vote]) -> Sequence[Receipt]:
         """The intake's receipts. Votes take room until then: a client that hangs up takes back none of them."""
@@ -138,8 +142,7 @@ class Batcher:
                 return receipts
             raise ValueError(f"{len(receipts)} receipts for {len(votes)} votes")
         except Exception as error:  # noqa: BLE001 - the port promises one receipt a vote, and never to raise
-            context = {"message": "the intake broke its promise", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
+            _tell_loop("the intake broke its promise", error)
             return [Receipt(vote.id, Status.UNDECIDED, "undecided", detail=str(error)) for vote in votes]
         finally:
             self._unanswered -= len(votes)
@@ -170,6 +173,16 @@ class Caster:
             raise UnknownContest(contest_id)
         return contest
 
+    def hand_in(self, contest: Contest, ballot: Ballot, key: str | None, answered: Answered) -> None:
+        """Casts one vote; `answered` is called with its receipt, as `Batcher.submit` says.
+
+        Raises:
+            NotOpen, InvalidVote: it was refused.
+            NotRecorded: it was certainly not recorded.
+        """
+        vote_id = self._new_id() if key is None else id_from_key(contest.id, key)
+        self._batcher.submit(make_vote(ballot, contest, vote_id, self._clock.now_ms()), answered)
+
     async def cast(self, contest: Contest, ballot: Ballot, key: str | None = None) -> str:
         """Casts one vote and returns its id once the log has it.
 
@@ -178,10 +191,11 @@ class Caster:
             NotRecorded: it was certainly not recorded.
             Undecided: nobody can tell.
         """
-        vote_id = self._new_id() if key is None else id_from_key(contest.id, key)
-        receipt = await self._batcher.submit(make_vote(ballot, contest, vote_id, self._clock.now_ms()))
+        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self.hand_in(contest, ballot, key, lambda receipt: None if future.done() else future.set_result(receipt))
+        receipt = await future
         if receipt.status is Status.RECORDED:
-            return vote_id
+            return receipt.id
         raise failure(receipt)
 
     def stamp(self, contest: Contest, ballot: Ballot, key: str | None, line: int, at: int) -> Vote:
@@ -200,6 +214,10 @@ class Caster:
     async def close(self) -> None:
         """Refuses what comes from now on, and answers what is under way."""
         await self._batcher.close()
+
+
+def _tell_loop(message: str, error: Exception) -> None:
+    asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
 
 def failure(receipt: Receipt) -> AplausoError:

@@ -60,8 +60,8 @@ class EmbeddedSystem:
         contests, results = ContestCalls(self.contests), Results(self.board, self.contests, self.default)
         site = Site(Pages(settings.gateway_url), self.contests, self.default, settings.gateway_url)
         routes = [
-            Route("POST", "/insert", self.votes.insert),
-            Route("POST", "/v1/contests/{}/votes", self.votes.cast),
+            Route("POST", "/insert", self.votes.insert, self.votes.head),
+            Route("POST", "/v1/contests/{}/votes", self.votes.cast, self.votes.head),
             Route("GET", "/v1/contests", contests.list),
             Route("GET", "/v1/contests/{}", contests.one),
             *result_routes(results),

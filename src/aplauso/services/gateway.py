@@ -43,8 +43,8 @@ async def serve(settings: Settings, port: int, announce: Callable[[str], None]) 
 
     health = Health({"collectors": parts.intake.ready}, metrics, refresh)
     routes = [
-        Route("POST", "/insert", votes.insert),
-        Route("POST", "/v1/contests/{}/votes", votes.cast),
+        Route("POST", "/insert", votes.insert, votes.head),
+        Route("POST", "/v1/contests/{}/votes", votes.cast, votes.head),
         Route("GET", "/v1/contests", calls.list),
         Route("GET", "/v1/contests/{}", calls.one),
         *health.routes(),

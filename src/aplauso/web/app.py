@@ -1,10 +1,9 @@
-"""The calls of a room, by method and path, over RSGI."""
+"""The calls of a room, by method and path."""
 
 import asyncio
 import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -12,12 +11,16 @@ import structlog
 from aplauso.domain.errors import AplausoError
 from aplauso.metrics import Metrics
 from aplauso.web import problems
-from aplauso.web.http import ClientGone, Deadlines, HTTPError, Request, Response, Scope, Stream, nothing_here
+from aplauso.web.http import IGNORED, Answer, Body, HTTPError, Request, Response, Stream, nothing_here
 
-Handler = Callable[..., Awaitable[Response | Stream]]
-"""Takes the request and, for a path with a gap, what stood there."""
-_QUIET_SECONDS: Final = 0.15
-_DRAIN_SECONDS: Final = 1.0
+Handler = Callable[..., Answer | Awaitable[Answer] | None]
+"""Takes a request whose body is there and, for a path with a gap, what stood in it. None: it will answer later, by
+`Request.reply` or `Request.fail`."""
+Head = Callable[..., Body]
+"""Takes the same before the body has come: says what the body may be, or raises what the request is refused with."""
+_LOOK_SECONDS: Final = 0.03
+_QUIET_LOOKS: Final = 5
+_DRAIN_SECONDS: Final = 2.0
 log = structlog.get_logger("aplauso.http")
 
 
@@ -28,15 +31,17 @@ class Route(NamedTuple):
         method: in upper case; GET answers HEAD too.
         path: may hold one gap, written `{}`, that stands for a segment.
         handler: answers it.
+        head: judges requests by their heads; without it every body is read and ignored.
     """
 
     method: str
     path: str
     handler: Handler
+    head: Head | None = None
 
 
 class App:
-    """An RSGI application.
+    """Finds the call of each request, and turns whatever goes wrong with it into an answer.
 
     Args:
         routes: its calls.
@@ -52,87 +57,111 @@ class App:
         origins: Sequence[str] = (),
         fallback: Handler | None = None,
     ) -> None:
-        self._exact: dict[str, dict[str, Handler]] = {}
-        self._gaps: list[tuple[str, str, dict[str, Handler]]] = []
+        self._exact: dict[str, dict[str, Route]] = {}
+        self._gaps: list[tuple[str, str, dict[str, Route]]] = []
         for route in routes:
             self._add(route)
         self._metrics = metrics
         self._origins = frozenset(origins)
-        self._fallback = fallback
+        self._fallback = Route("GET", "", fallback) if fallback is not None else None
         self._boot = secrets.token_hex(4)
         self._count = itertools.count()
-        self._deadlines = Deadlines()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
-        self._heard = 0.0
+        self._heard = 0  # answers since it closes
 
     def close(self) -> None:
         """From now on each answer is the last on its connection."""
         self._closing = True
 
     async def quiet(self) -> None:
-        """Waits until hardly anybody sends any more, a second at most: whoever does is answered, not cut off."""
-        clock = asyncio.get_running_loop().time
-        end, self._heard = clock() + _DRAIN_SECONDS, clock()
-        while clock() < min(end, self._heard + _QUIET_SECONDS):  # noqa: ASYNC110 - requests are told by a moment, no event
-            await asyncio.sleep(_QUIET_SECONDS / 5)
+        """Waits until hardly anybody sends any more, two seconds at most: whoever does is answered, not cut off."""
+        loop = asyncio.get_running_loop()
+        end, looks = loop.time() + _DRAIN_SECONDS, 0
+        # Looks, not moments: where others have the processor, what came meanwhile is still to be read.
+        while looks < _QUIET_LOOKS and loop.time() < end:
+            before = self._heard
+            await asyncio.sleep(_LOOK_SECONDS)
+            looks = looks + 1 if self._heard == before else 0
+
+    def new_id(self) -> str:
+        """An id for a request that brings none."""
+        return f"{self._boot}-{next(self._count):x}"
+
+    def begin(self, request: Request) -> Body:
+        """Finds the call of a request whose head is there, and says what its body may be. Raises `AplausoError`."""
+        methods, gap = self._find(request.path)
+        method = "GET" if request.method == "HEAD" else request.method
+        route = methods.get(method)
+        if route is None:
+            route = self._otherwise(request, method, methods)
+        request.call, request.gap = route.handler, gap
+        if route.head is None:
+            return IGNORED
+        return route.head(request) if gap is None else route.head(request, gap)
+
+    def answer(self, request: Request) -> None:
+        """Answers a request that `begin` took and whose body is there; now or later."""
+        try:
+            call, gap = request.call, request.gap
+            answer = call(request) if gap is None else call(request, gap)
+        except Exception as error:  # noqa: BLE001 - `fail` tells those that were expected from others
+            self.fail(request, error)
+            return
+        if answer is None:
+            return
+        if isinstance(answer, Response | Stream):
+            self.reply(request, answer)
+            return
+        task = asyncio.ensure_future(self._wait(request, answer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _wait(self, request: Request, answer: Awaitable[Answer]) -> None:
+        try:
+            found = await answer
+        except Exception as error:  # noqa: BLE001 - likewise
+            self.fail(request, error)
+        else:
+            self.reply(request, found)
+
+    def reply(self, request: Request, answer: Answer) -> None:
+        """As `Replies`."""
+        if self._origins:
+            self._allow_origin(request, answer.headers)
+        if self._closing:
+            self._heard += 1
+            answer.headers.append(("connection", "close"))
+        request.send(request, answer)
+
+    def fail(self, request: Request, error: Exception) -> None:
+        """As `Replies`."""
+        self.reply(request, self.refusal(request, error))
+
+    def refusal(self, request: Request, error: Exception) -> Response:
+        """What a request is answered that something is wrong with."""
+        if not isinstance(error, AplausoError):
+            log.error("a request failed", request=request.id, method=request.method, path=request.path, exc_info=error)
+            return problems.document(500, "internal", "something went wrong here; it is in the logs", request.id)
+        answer = problems.problem(error, request.id)
+        if request.method == "POST":
+            self._metrics.refused.labels(error.reason).inc()
+        if answer.status >= 500:
+            log.warning("not done", request=request.id, path=request.path, status=answer.status, why=str(error))
+        return answer
 
     def _add(self, route: Route) -> None:
         before, gap, after = route.path.partition("{}")
         if not gap:
-            self._exact.setdefault(before, {})[route.method] = route.handler
+            self._exact.setdefault(before, {})[route.method] = route
             return
         for known_before, known_after, methods in self._gaps:
             if (known_before, known_after) == (before, after):
-                methods[route.method] = route.handler
+                methods[route.method] = route
                 return
-        self._gaps.append((before, after, {route.method: route.handler}))
+        self._gaps.append((before, after, {route.method: route}))
 
-    async def __rsgi__(self, scope: Scope, proto: Any) -> None:
-        """Answers one request."""
-        request = Request(scope, proto, self._new_id, self._deadlines)
-        try:
-            answer = await self._answer(request)
-        except ClientGone as gone:
-            log.info("the client hung up", request=request.id, path=request.path, why=str(gone))
-            answer = problems.document(400, gone.reason, str(gone), request.id, [("connection", "close")])
-        except AplausoError as error:
-            await request.discard()
-            answer = self._refuse(request, error)
-        except Exception:
-            log.exception("a request failed", request=request.id, method=request.method, path=request.path)
-            answer = problems.document(500, "internal", "something went wrong here; it is in the logs", request.id)
-        if self._origins:
-            self._allow_origin(request, answer.headers)
-        if self._closing:
-            self._heard = asyncio.get_running_loop().time()
-            answer = answer._replace(headers=[*answer.headers, ("connection", "close")])
-        if isinstance(answer, Stream):
-            await _send(proto, answer)
-        elif request.method == "HEAD":
-            proto.response_empty(answer.status, [*answer.headers, ("content-length", str(len(answer.body)))])
-        else:
-            proto.response_bytes(answer.status, answer.headers, answer.body)
-
-    def _new_id(self) -> str:
-        return f"{self._boot}-{next(self._count):x}"
-
-    def _answer(self, request: Request) -> Awaitable[Response | Stream]:
-        """What the request's handler will answer. Raises `HTTPError`; the handler may as well, at once or later."""
-        methods, gap = self._find(request.path)
-        method = "GET" if request.method == "HEAD" else request.method
-        handler = methods.get(method)
-        if handler is not None:
-            return handler(request) if gap is None else handler(request, gap)
-        if method == "OPTIONS" and methods:
-            return self._preflight(request, methods)
-        if methods:
-            allowed = ", ".join(sorted({*methods, *({"HEAD"} if "GET" in methods else ())}))
-            raise HTTPError(405, f"{request.path} answers {allowed}", "method-not-allowed", [("allow", allowed)])
-        if method == "GET" and self._fallback is not None:
-            return self._fallback(request)
-        raise nothing_here()
-
-    def _find(self, path: str) -> tuple[dict[str, Handler], str | None]:
+    def _find(self, path: str) -> tuple[dict[str, Route], str | None]:
         exact = self._exact.get(path)
         if exact is not None:
             return exact, None
@@ -143,23 +172,16 @@ class App:
                     return methods, gap
         return {}, None
 
-    def _refuse(self, request: Request, error: AplausoError) -> Response:
-        answer = problems.problem(error, request.id)
-        if request.method == "POST":
-            self._metrics.refused.labels(error.reason).inc()
-        if answer.status >= 500:
-            log.warning("not done", request=request.id, path=request.path, status=answer.status, why=str(error))
-        return answer
-
-    async def _preflight(self, request: Request, methods: dict[str, Handler]) -> Response:
-        headers = [
-            ("allow", ", ".join(sorted(methods))),
-            ("access-control-allow-methods", ", ".join(sorted(methods))),
-            ("access-control-allow-headers", "content-type, idempotency-key, authorization, x-request-id"),
-            ("access-control-max-age", "600"),
-            ("x-request-id", request.id),
-        ]
-        return Response(204, headers, b"")
+    def _otherwise(self, request: Request, method: str, methods: dict[str, Route]) -> Route:
+        """What answers a request that no route is for. Raises `HTTPError`."""
+        if method == "OPTIONS" and methods:
+            return Route(method, "", lambda *_: _preflight(request, methods))
+        if methods:
+            allowed = ", ".join(sorted({*methods, *({"HEAD"} if "GET" in methods else ())}))
+            raise HTTPError(405, f"{request.path} answers {allowed}", "method-not-allowed", [("allow", allowed)])
+        if method == "GET" and self._fallback is not None:
+            return self._fallback
+        raise nothing_here()
 
     def _allow_origin(self, request: Request, headers: list[tuple[str, str]]) -> None:
         origin = request.header("origin")
@@ -170,27 +192,12 @@ class App:
         headers.append(("vary", "Origin"))
 
 
-async def _send(proto: Any, stream: Stream) -> None:
-    """Sends a stream until it ends or its client hangs up; one that is pushed goes on when this has returned."""
-    transport = proto.response_stream(200, stream.headers)
-    if callable(stream.chunks):
-        stream.chunks(partial(_push, transport))
-        return
-    try:
-        async for chunk in stream.chunks:
-            await transport.send_bytes(chunk)
-    except Exception as error:  # noqa: BLE001 - Granian's own errors: the viewer is gone
-        log.debug("a viewer left", why=str(error))
-    finally:
-        await stream.chunks.aclose()  # type: ignore[attr-defined]
-
-
-def _push(transport: Any, chunk: bytes) -> bool:
-    # Granian hands the bytes to its own thread in the call, and what is awaited only tells whether that worked.
-    try:
-        for _ in transport.send_bytes(chunk).__await__():
-            raise RuntimeError("Granian wants to wait with a stream")
-    except Exception as error:  # noqa: BLE001 - Granian's own errors: the viewer is gone
-        log.debug("a viewer left", why=str(error))
-        return False
-    return True
+def _preflight(request: Request, methods: dict[str, Any]) -> Response:
+    headers = [
+        ("allow", ", ".join(sorted(methods))),
+        ("access-control-allow-methods", ", ".join(sorted(methods))),
+        ("access-control-allow-headers", "content-type, idempotency-key, authorization, x-request-id"),
+        ("access-control-max-age", "600"),
+        ("x-request-id", request.id),
+    ]
+    return Response(204, headers, b"")

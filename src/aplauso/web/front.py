@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import aiohttp
+from yarl import URL
 
 from aplauso.domain.errors import Unavailable
 from aplauso.web.http import Request, Response, Stream
@@ -35,9 +36,8 @@ class Front:
             self._session = aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0))
         headers = {name: value for name in _PASSED if (value := request.header(name)) is not None}
         headers["x-request-id"] = request.id
-        query = f"?{request.scope.query_string}" if request.scope.query_string else ""
         try:
-            answer = await self._session.get(self._board + request.path + query, headers=headers)
+            answer = await self._session.get(URL(self._board + request.target, encoded=True), headers=headers)
             kept = [(name.lower(), value) for name, value in answer.headers.items() if name.lower() in _KEPT]
             if answer.content_type == _EVENTS and answer.status == 200:
                 return Stream(kept, _chunks(answer))

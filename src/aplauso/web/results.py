@@ -9,12 +9,12 @@ from aplauso.domain.contest import Contest, instant
 from aplauso.domain.errors import FieldError, InvalidVote, UnknownContest
 from aplauso.flow.board import Board
 from aplauso.ports.archive import ArchivedVote
-from aplauso.web.http import HTTPError, Push, Request, Response, Stream, json_response
+from aplauso.web.http import HTTPError, Request, Response, Sink, Stream, json_response
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MAX_RECORDS: Final = 100
-STREAM_BYTES: Final = 4 * 1024 * 1024
-"""A stream ends after so many bytes, and its viewer comes again: Granian queues without bound what is not read."""
+UNREAD_BYTES: Final = 1024 * 1024
+"""A stream ends when so many bytes of it wait to be read; a viewer that is still there comes again."""
 _COME_AGAIN: Final = b"retry: 250\n\n"
 """Milliseconds after which an EventSource does so."""
 
@@ -47,7 +47,7 @@ class Results:
             ("x-accel-buffering", "no"),
             ("x-request-id", request.id),
         ]
-        return Stream(headers, lambda push: self._board.watch(contest, first, Viewer(push).show))
+        return Stream(headers, lambda sink: self._board.watch(contest, first, Viewer(sink).show))
 
     async def records(self, request: Request, contest_id: str) -> Response:
         """`GET /v1/contests/{contest}/records?limit=20`."""
@@ -78,25 +78,23 @@ class Results:
 
 
 class Viewer:
-    """Somebody who watches: frames as events, until they are too many bytes.
+    """Somebody who watches: frames as events, for as long as they are read.
 
     Args:
-        push: sends.
+        sink: where they are sent to.
     """
 
-    __slots__ = ("_left", "_push")
+    __slots__ = ("_sink",)
 
-    def __init__(self, push: Push) -> None:
-        self._push = push
-        self._left = STREAM_BYTES
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
 
     def show(self, frame: bytes | None) -> bool:
         """Sends a frame, or a sign of life. False: it was the last one."""
-        event = _event(frame)
-        self._left -= len(event)
-        if self._left >= 0:
-            return self._push(event)
-        self._push(event + _COME_AGAIN)
+        if self._sink.unsent < UNREAD_BYTES:
+            return self._sink.push(_event(frame))
+        self._sink.push(_COME_AGAIN)
+        self._sink.end()
         return False
 
 

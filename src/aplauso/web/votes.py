@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -13,7 +14,7 @@ from aplauso.domain.vote import KEY, Vote, parse_ballot
 from aplauso.flow.cast import Caster, failure
 from aplauso.metrics import Metrics
 from aplauso.ports.intake import Receipt, Status
-from aplauso.web.http import HTTPError, Request, Response
+from aplauso.web.http import Body, HTTPError, Request, Response
 
 VOTE_BYTES: Final = 16 * 1024
 BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -24,6 +25,8 @@ BREATH: Final = 500
 """Lines of a batch after which single votes get their turn."""
 _JSON: Final = "application/json"
 _NDJSON: Final = "application/x-ndjson"
+_SINGLE: Final = Body(VOTE_BYTES)
+_BATCH: Final = Body(BATCH_BYTES, BATCH_SECONDS)
 
 
 class Votes:
@@ -42,40 +45,58 @@ class Votes:
         self._seconds: list[float] = []
         self._recorded: dict[str, int] = {}
 
-    def insert(self, request: Request) -> Awaitable[Response]:
-        """`POST /insert`: a vote in the default contest."""
-        if self._default is None:
-            raise HTTPError(404, "there is no default contest: name one at /v1/contests/{contest}/votes", "not-found")
-        return self._single(request, self._default)
-
-    def cast(self, request: Request, contest_id: str) -> Awaitable[Response]:
-        """`POST /v1/contests/{contest}/votes`: a vote, or a batch of them."""
-        contest = self._caster.contest(contest_id)
-        if media_type(request) == _NDJSON:
-            return self._batch(request, contest)
-        return self._single(request, contest)
-
-    async def _single(self, request: Request, contest: Contest) -> Response:
-        started = time.perf_counter()
+    def head(self, request: Request, contest_id: str | None = None) -> Body:
+        """Judges a vote or a batch by its head. Raises `HTTPError`, `UnknownContest`."""
+        self._contest(contest_id)
         check_access(request)
-        if media_type(request) not in (_JSON, None):
+        kind = media_type(request)
+        batch = kind == _NDJSON and contest_id is not None
+        if not batch and kind not in (_JSON, None):
             raise unsupported(f"send {_JSON}, or {_NDJSON} for a batch")
         check_encoding(request)
+        return _BATCH if batch else _SINGLE
+
+    def insert(self, request: Request) -> None:
+        """`POST /insert`: a vote in the default contest."""
+        self._single(request, self._contest(None))
+
+    def cast(self, request: Request, contest_id: str) -> Awaitable[Response] | None:
+        """`POST /v1/contests/{contest}/votes`: a vote, or a batch of them."""
+        contest = self._contest(contest_id)
+        if media_type(request) == _NDJSON:
+            return self._batch(request, contest)
+        self._single(request, contest)
+        return None
+
+    def _contest(self, contest_id: str | None) -> Contest:
+        if contest_id is not None:
+            return self._caster.contest(contest_id)
+        if self._default is None:
+            raise HTTPError(404, "there is no default contest: name one at /v1/contests/{contest}/votes", "not-found")
+        return self._default
+
+    def _single(self, request: Request, contest: Contest) -> None:
+        """Casts a vote; it is answered when its receipt comes, without a task that waits for it."""
+        started = time.perf_counter()
         key = request.single("idempotency-key")
-        ballot = parse_ballot(await request.body(VOTE_BYTES))
-        vote_id = await self._caster.cast(contest, ballot, key)
-        self._note(contest.id, 1, time.perf_counter() - started)
-        body = f'{{"id":"{vote_id}","contest":"{contest.id}","status":"recorded"}}'
-        return Response(201, [("content-type", _JSON), ("x-request-id", request.id)], body.encode())
+        self._caster.hand_in(
+            contest, parse_ballot(request.body), key, partial(self._answer, request, contest.id, started)
+        )
+
+    def _answer(self, request: Request, contest_id: str, started: float, receipt: Receipt) -> None:
+        if receipt.status is not Status.RECORDED:
+            request.fail(failure(receipt))
+            return
+        self._note(contest_id, 1, time.perf_counter() - started)
+        body = f'{{"id":"{receipt.id}","contest":"{contest_id}","status":"recorded"}}'
+        request.reply(Response(201, [("content-type", _JSON), ("x-request-id", request.id)], body.encode()))
 
     async def _batch(self, request: Request, contest: Contest) -> Response:
         started = time.perf_counter()
-        check_access(request)
         key = request.single("idempotency-key")
         if key is not None and not KEY.fullmatch(key):
             raise InvalidVote([FieldError("Idempotency-Key", "must be 16 to 128 visible ASCII characters")])
-        check_encoding(request)
-        lines = split_lines(await request.body(BATCH_BYTES, BATCH_SECONDS))
+        lines = split_lines(request.body)
         contest.check_window(now := self._caster.now())
         votes, numbers, rejected = await self._stamp(contest, lines, key, now)
         receipts = await self._caster.cast_many(votes)

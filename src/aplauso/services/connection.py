@@ -1,0 +1,264 @@
+"""One client's connection, the reading side: HTTP/1.1 as llhttp parses it, one request after the other.
+
+A request is answered when the one before it has been: answers keep the order of their requests, and who does not read
+them is not listened to. No task is made for a request whose answer somebody brings by a call.
+"""
+
+from collections import deque
+from typing import Final, cast
+
+import structlog
+from httptools import (
+    HttpParserCallbackError,
+    HttpParserError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+)
+
+from aplauso.domain.errors import AplausoError
+from aplauso.services.clients import Clients
+from aplauso.services.sending import IDLE_SECONDS, Sending
+from aplauso.web import wire
+from aplauso.web.http import ASKED, CLOSE, DISCARD_BYTES, Body, HTTPError, Request, too_large
+
+HEAD_SECONDS: Final = 10.0
+"""How long a client may take for a request's head."""
+HEAD_BYTES: Final = 64 * 1024
+HEAD_FIELDS: Final = 128
+_SLICE: Final = 16 * 1024  # what is parsed at once: of a thousand requests in one read, few are taken at a time
+_WAITING: Final = 64 * 1024  # bytes that may wait for the answer before them
+_NAMES: Final = {
+    spelled.encode(): name for name in (*ASKED, "connection") for spelled in (name, name.title(), name.upper())
+}
+log = structlog.get_logger("aplauso.http")
+
+
+class Connection(Sending):
+    """Made for each client that the listening socket accepts."""
+
+    __slots__ = (
+        "_body", "_failure", "_fields", "_head", "_headers", "_parser", "_parts", "_queue", "_repeated", "_request",
+        "_size", "_target", "_waiting",
+    )  # fmt: skip
+
+    def __init__(self, clients: Clients) -> None:
+        super().__init__(clients)
+        self._parser: HttpRequestParser | None = HttpRequestParser(self)
+        self._queue: deque[tuple[Request, Exception | None]] = deque()
+        self._waiting = b""
+        self._target = b""
+        self._headers: dict[str, bytes] = {}
+        self._repeated: list[str] = []
+        self._fields = self._head = 0
+        self._request: Request | None = None  # whose head is whole and whose body is not
+        self._body, self._size = Body(0), 0
+        self._failure: Exception | None = None
+        self._parts: list[bytes] = []
+
+    # What the transport tells.
+
+    def data_received(self, data: bytes) -> None:
+        """As `asyncio.Protocol`."""
+        if self.finished:
+            return
+        if self.current is None and not self.stalled:
+            self._read(data)
+            return
+        self._waiting += data
+        if len(self._waiting) > _WAITING:
+            self.transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """As `asyncio.Protocol`: who ends only the sending side gets what was asked for."""
+        if self._request is not None and not self.finished:
+            log.info("the client hung up", request=self._request.id, path=self._request.path)
+            self._refuse(HTTPError(400, "the body ended before it was whole", "client-gone", CLOSE))
+            self._answer_next()
+        elif not self._waiting:
+            self.finished = True
+        return not self.streams and (self.current is not None or self.stalled or bool(self._queue))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """As `asyncio.Protocol`."""
+        super().connection_lost(error)
+        self._parser, self._request = None, None  # each knows this connection
+        self._queue.clear()
+
+    # What its clients' keeper says.
+
+    def expire(self) -> None:
+        """Too late for whatever was waited for."""
+        if self.stalled or self.finished:
+            self.transport.abort()
+        elif self._request is not None:
+            self._late(f"the body did not come within {self._body.seconds:.0f} s")
+        elif self._head:
+            self._late(f"the head did not come within {HEAD_SECONDS:.0f} s")
+        else:
+            self.transport.close()
+
+    def _late(self, detail: str) -> None:
+        self._refuse(HTTPError(408, detail, "too-slow", CLOSE))
+        self._answer_next()
+
+    def finish(self) -> None:
+        """Ends: at once, or with the answer that is under way."""
+        self.finished = True
+        self._queue.clear()
+        if self.streams:
+            self.end()
+        elif self.current is not None:
+            self.current.keep = False
+        else:
+            self.leave()
+
+    # Reading.
+
+    def _read(self, data: bytes) -> None:
+        """Parses as much as may be asked now, and keeps the rest."""
+        at, size = 0, len(data)
+        while at < size and self.current is None and not (self.stalled or self.finished):
+            piece = data if size <= _SLICE else data[at : at + _SLICE]
+            at += len(piece)
+            if self._request is None:
+                self._head += len(piece)
+            self._parse(piece)
+            if self._head > HEAD_BYTES and not self.finished:
+                self._refuse(HTTPError(431, f"the head is larger than {HEAD_BYTES // 1024} KiB", "too-large", CLOSE))
+            self._answer_next()
+        if at < size and not self.finished:
+            self._waiting = data[at:]
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            while data and self._parser is not None:
+                try:
+                    self._parser.feed_data(data)
+                except HttpParserUpgrade as upgrade:  # nobody is upgraded: what follows is HTTP as before
+                    data = data[upgrade.args[0] :]
+                else:
+                    return
+        except HttpParserCallbackError as error:
+            self._refuse(error)
+        except HttpParserError as error:
+            self._refuse(HTTPError(400, f"this is not HTTP/1.1: {error}", "malformed", CLOSE))
+
+    def _answer_next(self) -> None:
+        """Has the requests answered that are whole, until one is not answered at once."""
+        queue = self._queue
+        while queue and self.current is None and not self.stalled:
+            request, failure = queue.popleft()
+            self.begin(request)
+            if failure is None:
+                self.clients.app.answer(request)
+            else:
+                self.clients.app.fail(request, failure)
+
+    def answered(self) -> None:
+        """As `Sending`."""
+        if self._queue or (self._waiting and not self.finished):
+            self.clients.loop.call_soon(self._go_on)  # not one call deeper for each answer that comes at once
+        elif self.finished:
+            self.leave()
+        else:
+            self.wait(IDLE_SECONDS)
+
+    def _go_on(self) -> None:
+        self._answer_next()
+        if self._waiting and self.current is None and not (self.stalled or self.finished):
+            data, self._waiting = self._waiting, b""
+            self._read(data)
+            self.transport.resume_reading()
+
+    def _refuse(self, error: Exception) -> None:
+        """Refuses what is being read, and listens to nothing more: it is answered in its turn."""
+        request, self._request = self._request, None
+        if self.finished:
+            return
+        if request is None:
+            request = self._made("", "/")
+        request.keep = False
+        self.finished = self.lingers = True
+        self._queue.append((request, error))
+
+    def _made(self, method: str, target: str) -> Request:
+        app = self.clients.app
+        request = Request(method, target, self._headers, self._repeated, app.new_id, app)
+        request.send = self.send
+        return request
+
+    # What the parser tells.
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._target, self._fields = b"", 0
+        self._headers, self._repeated = {}, []
+        self.wait(HEAD_SECONDS)
+
+    def on_url(self, part: bytes) -> None:
+        """A part of the target."""
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or what comes behind a body in the same form: nobody asks for that."""
+        self._fields += 1
+        known = _NAMES.get(name) or _NAMES.get(name.lower())
+        if known is None or self._request is not None:
+            return
+        if known in self._headers:
+            self._repeated.append(known)
+        else:
+            self._headers[known] = value
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: what can be said of the request without its body is said now."""
+        parser = cast(HttpRequestParser, self._parser)
+        request = self._request = self._made(parser.get_method().decode(), "/")
+        self._head = self._size = 0
+        self._parts, self._body, self._failure = [], Body(0), None
+        request.keep = parser.should_keep_alive()
+        if not request.keep or "connection" in self._headers:
+            self.old = parser.get_http_version() == "1.0"
+        try:
+            if self._fields > HEAD_FIELDS:
+                raise HTTPError(431, f"there are more than {HEAD_FIELDS} headers", "too-large", CLOSE)
+            request.aim(wire.origin_form(self._target))
+            self._body = self.clients.app.begin(request)
+            self._weigh()
+        except AplausoError as error:
+            self._failure = error
+            # Who waits for a word has not begun to send, and need not.
+            if "expect" in self._headers or (isinstance(error, HTTPError) and wire.ends_connection(error.headers)):
+                self._refuse(error)
+        self.wait(self._body.seconds)
+
+    def _weigh(self) -> None:
+        """Holds the announced length against what the body may be. Raises `HTTPError`."""
+        announced, limit = int(self._headers.get("content-length", b"0")), self._body.limit
+        if announced > limit:
+            raise too_large(limit, CLOSE if announced > DISCARD_BYTES else ())
+        if "expect" in self._headers and self.current is None and not self._queue:
+            self.transport.write(wire.CONTINUE)
+
+    def on_body(self, part: bytes) -> None:
+        """A part of the body. One that is refused is read on and forgotten, until that is too much."""
+        if self._request is None:
+            return
+        self._size += len(part)
+        if self._failure is None and self._size > self._body.limit:
+            self._failure, self._parts = too_large(self._body.limit), []
+        if self._size > DISCARD_BYTES:
+            self._refuse(self._failure or too_large(DISCARD_BYTES))
+        elif self._failure is None and self._body.kept:
+            self._parts.append(part)
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        request, self._request = self._request, None
+        if request is None:
+            return
+        parts = self._parts
+        request.body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if not request.keep:
+            self.finished = True
+        self._queue.append((request, self._failure))

@@ -1,0 +1,64 @@
+"""What HTTP/1.1 (RFC 9112) makes of an answer, and of a request's target."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlsplit
+
+from aplauso.web.http import CLOSE, Headers, HTTPError, Response
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+_BODILESS: Final = frozenset({204, 304})
+
+
+def answer(response: Response, more: str, *, head_only: bool = False) -> bytes:
+    """A whole answer.
+
+    Args:
+        response: what is answered.
+        more: lines of the head besides its own headers, each with its end.
+        head_only: whether the body is left out, as HEAD wants it.
+    """
+    status, headers, body = response
+    length = "" if status in _BODILESS else f"content-length: {len(body)}\r\n"
+    head = f"{_status_line(status)}{_lines(headers)}{length}{more}\r\n".encode("latin-1")
+    return head if head_only or status in _BODILESS else head + body
+
+
+def stream_head(headers: Headers, more: str) -> bytes:
+    """The head of an answer that goes on."""
+    return f"{_status_line(200)}{_lines(headers)}{more}\r\n".encode("latin-1")
+
+
+@lru_cache(maxsize=4)  # of a frame that thousands of viewers get, there is one copy
+def chunk(data: bytes) -> bytes:
+    """A part of a body whose length is not known (RFC 9112, section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def ends_connection(headers: Sequence[tuple[str, str]]) -> bool:
+    """Whether an answer says that it is the last one."""
+    return ("connection", "close") in headers
+
+
+def _lines(headers: Headers) -> str:
+    return "".join([f"{name}: {value}\r\n" for name, value in headers])
+
+
+@lru_cache(maxsize=64)
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+
+
+def origin_form(target: bytes) -> str:
+    """A request's target as path and query, whatever form it came in (RFC 9112, section 3.2). Raises `HTTPError`."""
+    try:
+        text = target.decode("ascii")
+        if text.startswith("/") or text == "*":
+            return text
+        parts = urlsplit(text)
+    except ValueError:
+        raise HTTPError(400, "the request's target cannot be read", "malformed", CLOSE) from None
+    return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"

@@ -1,0 +1,376 @@
+"""One client's connection: what is answered to which bytes, and when it ends."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from aplauso.services.connection import HEAD_BYTES, HEAD_FIELDS
+from aplauso.web.http import DISCARD_BYTES, Response
+from unit.fakes import until
+from unit.wired import LIMIT, Room, answers, room
+
+HEAD = b"POST /echo HTTP/1.1\r\nhost: x\r\n"
+LATER = b"POST /later HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@pytest.fixture
+async def hall() -> AsyncIterator[Room]:
+    async with room() as made:
+        yield made
+
+
+def message(body: bytes, more: bytes = b"") -> bytes:
+    """A request to `/echo`."""
+    return HEAD + more + b"content-length: %d\r\n\r\n" % len(body) + body
+
+
+def chunked(*parts: bytes) -> bytes:
+    """The same in chunks."""
+    body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+    return HEAD + b"transfer-encoding: chunked\r\n\r\n" + body + b"0\r\n\r\n"
+
+
+async def settled() -> None:
+    """Lets everything run that is due."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(cuts=st.lists(st.integers(0, 400), max_size=12))
+async def test_pieces_do_not_matter(hall: Room, cuts: list[int]) -> None:
+    """However the bytes of several requests are cut, each gets its answer, in order."""
+    sent = message(b"one") + chunked(b"t", b"wo") + GET + b"GET /items/a%20b?x=%2F HTTP/1.1\r\n\r\n"
+    sent += message(b"six", b"connection: close\r\n")
+    connection, wire = hall.connect()
+    edges = sorted({0, len(sent), *(cut % len(sent) for cut in cuts)})
+    for start, stop in pairwise(edges):
+        connection.data_received(sent[start:stop])
+        await settled()
+    found = answers(bytes(wire.sent))
+    assert [(one.status, one.body) for one in found] == [
+        (201, b"one"), (201, b"two"), (200, b"root"), (200, b"a b"), (201, b"six"),
+    ]  # fmt: skip
+    assert [one.headers.get("connection") for one in found] == [None] * 4 + ["close"]
+    assert all("date" in one.headers for one in found)
+    assert wire.closed
+
+
+async def test_requests_wait_for_the_answer_before_them(hall: Room) -> None:
+    """Of requests that were sent together, each is begun once the one before it has its answer."""
+    connection, wire = hall.connect()
+    connection.data_received(LATER + b"1" + LATER + b"2" + GET)
+    assert [request.body for request in hall.asked] == [b"1"]
+    assert not wire.sent
+    connection.data_received(LATER + b"3")
+    hall.asked[0].reply(Response(200, [], b"first"))
+    await settled()
+    assert [request.body for request in hall.asked] == [b"1", b"2"]
+    hall.asked[1].reply(Response(200, [], b"second"))
+    await settled()
+    assert [one.body for one in answers(bytes(wire.sent))] == [b"first", b"second", b"root"]
+    assert [request.body for request in hall.asked] == [b"1", b"2", b"3"]
+    assert not wire.ended
+
+
+async def test_who_sends_without_end_is_not_listened_to(hall: Room) -> None:
+    """While an answer is awaited, so many bytes more are taken and no others, until it has come."""
+    connection, wire = hall.connect()
+    connection.data_received(LATER + b"1")
+    connection.data_received(GET * 1_000)
+    assert not wire.paused
+    connection.data_received(GET * 2_000)
+    assert wire.paused
+    hall.asked[0].reply(Response(200, [], b"first"))
+    await until(lambda: len(answers(bytes(wire.sent))) == 3_001, "all of them are answered")
+    assert not wire.paused
+
+
+async def test_who_does_not_read_is_not_answered_further(hall: Room) -> None:
+    """A client that leaves its answers unread gets no more of them until it reads, and is cut off when it does not."""
+    connection, wire = hall.connect()
+    connection.pause_writing()
+    connection.data_received(GET)
+    await settled()
+    assert not wire.sent
+    connection.resume_writing()
+    await settled()
+    assert len(answers(bytes(wire.sent))) == 1
+    connection.pause_writing()
+    hall.late()
+    assert wire.aborted
+
+
+async def test_a_large_body_is_read_to_its_end_and_refused(hall: Room) -> None:
+    """A body over the limit is forgotten as it comes, and refused on a connection that may go on."""
+    for sent in (message(b"x" * (LIMIT + 1)), chunked(b"x" * LIMIT, b"x")):
+        connection, wire = hall.connect()
+        connection.data_received(sent[:-5])
+        assert not wire.sent
+        connection.data_received(sent[-5:] + GET)
+        await settled()
+        assert [one.status for one in answers(bytes(wire.sent))] == [413, 200]
+    connection, wire = hall.connect()
+    connection.data_received(message(b"x" * LIMIT) + chunked(b"x" * LIMIT))
+    await settled()
+    assert [one.status for one in answers(bytes(wire.sent))] == [201, 201]
+
+
+async def test_a_huge_body_is_cut_off(hall: Room) -> None:
+    """A body that announces too much is refused at once, one that has no end in sight once it is too much."""
+    connection, wire = hall.connect()
+    connection.data_received(HEAD + b"content-length: %d\r\n\r\n" % (DISCARD_BYTES + 1))
+    (answer,) = answers(bytes(wire.sent))
+    assert (answer.status, answer.headers["connection"]) == (413, "close")
+    assert wire.half, "what it still sends is taken, so that it sees the answer"
+    assert not wire.closed
+    hall.late()
+    assert wire.aborted
+    connection, wire = hall.connect()
+    connection.data_received(HEAD + b"transfer-encoding: chunked\r\n\r\n")
+    megabyte = b"100000\r\n" + b"x" * 2**20 + b"\r\n"
+    for _ in range(DISCARD_BYTES // 2**20):
+        connection.data_received(megabyte)
+    assert not wire.sent
+    connection.data_received(megabyte)
+    assert [one.status for one in answers(bytes(wire.sent))] == [413]
+    assert wire.half
+
+
+async def test_a_refusal_by_the_head_waits_for_the_body(hall: Room) -> None:
+    """A request that is refused by its head is answered when its body has come, however long that is."""
+    for path, status in ((b"/refused", 401), (b"/nothing", 404), (b"/", 405)):
+        connection, wire = hall.connect()
+        connection.data_received(b"POST %b HTTP/1.1\r\ncontent-length: 5000\r\n\r\n" % path + b"x" * 4999)
+        assert not wire.sent
+        connection.data_received(b"x" + GET)
+        await settled()
+        assert [one.status for one in answers(bytes(wire.sent))] == [status, 200]
+
+
+async def test_who_waits_for_a_word_gets_it(hall: Room) -> None:
+    """A client that waits for "100 Continue" gets it, or its refusal before it has sent a byte of the body."""
+    expect = b"expect: 100-continue\r\n"
+    connection, wire = hall.connect()
+    connection.data_received(HEAD + expect + b"content-length: 2\r\n\r\n")
+    assert bytes(wire.sent) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.data_received(b"ab")
+    assert b"HTTP/1.1 201" in wire.sent
+    for head in (HEAD + b"content-length: 1000\r\n", b"POST /refused HTTP/1.1\r\ncontent-length: 2\r\n"):
+        connection, wire = hall.connect()
+        connection.data_received(head + expect + b"\r\n")
+        (answer,) = answers(bytes(wire.sent))
+        assert answer.status in (413, 401)
+        assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [(HEAD, 408), (HEAD + b"content-length: 2\r\n\r\na", 408), (b"", None), (GET, None)],
+)
+async def test_who_is_late_is_told(hall: Room, sent: bytes, status: int | None) -> None:
+    """A head or a body that does not come is 408; a connection on which nothing is asked ends without a word."""
+    connection, wire = hall.connect()
+    connection.data_received(sent)
+    before = len(wire.sent)
+    hall.late()
+    assert [one.status for one in answers(bytes(wire.sent[before:]))] == ([status] if status else [])
+    assert wire.ended
+
+
+async def test_who_waits_for_an_answer_is_not_late(hall: Room) -> None:
+    """A request that is being answered has no deadline here."""
+    connection, wire = hall.connect()
+    connection.data_received(LATER + b"1")
+    hall.late()
+    assert not wire.ended
+    hall.asked[0].reply(Response(200, [], b""))
+    assert len(answers(bytes(wire.sent))) == 1
+
+
+async def test_a_client_that_ends_its_side_is_answered(hall: Room) -> None:
+    """Who sends a request and ends the sending side gets the answer, and then the end."""
+    connection, wire = hall.connect()
+    connection.data_received(LATER + b"1")
+    assert connection.eof_received() is True
+    hall.asked[0].reply(Response(200, [], b"yes"))
+    assert [one.body for one in answers(bytes(wire.sent))] == [b"yes"]
+    assert wire.closed
+    connection, wire = hall.connect()
+    assert connection.eof_received() is False
+
+
+@pytest.mark.parametrize("sent", [message(b"abc")[:-1], chunked(b"abc")[:-2], chunked(b"abc")[:-7]])
+async def test_a_body_without_its_end_is_refused(hall: Room, sent: bytes) -> None:
+    """A body that ends before it is whole is 400, and nobody is handed what there is of it."""
+    connection, wire = hall.connect()
+    connection.data_received(sent)
+    connection.eof_received()
+    assert [one.status for one in answers(bytes(wire.sent))] == [400]
+    assert wire.ended
+
+
+async def test_headers_that_are_no_text_are_not_absent(hall: Room) -> None:
+    """A header of other bytes is "", a missing one None, and one that came twice is "" where one is wanted."""
+    connection, _ = hall.connect()
+    more = b"Authorization: \xff\r\nidempotency-key: a\r\nIDEMPOTENCY-KEY: b\r\nOrigin:  y \r\nX-Unknown: z\r\n"
+    connection.data_received(LATER.replace(b"host: x\r\n", more) + b"1")
+    found = hall.asked[0]
+    assert (found.header("authorization"), found.header("accept"), found.header("origin")) == ("", None, "y")
+    assert (found.single("idempotency-key"), found.single("origin"), found.single("accept")) == ("", "y", None)
+    with pytest.raises(AssertionError):
+        found.header("x-unknown")
+
+
+async def test_older_clients_are_understood(hall: Room) -> None:
+    """HTTP/1.0 ends with its answer, unless it asks to be kept, and is told so."""
+    connection, wire = hall.connect()
+    connection.data_received(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + b"GET / HTTP/1.0\r\n\r\n")
+    await settled()
+    assert [one.headers["connection"] for one in answers(bytes(wire.sent))] == ["keep-alive", "close"]
+    assert wire.closed
+
+
+async def test_the_target_may_come_in_any_form(hall: Room) -> None:
+    """A target may name the host too, and be escaped; one that is no text is refused."""
+    for target, status in (
+        (b"http://x:80/items/a?b", 200), (b"http://x", 200), (b"/%69tems/%C3%A1", 200), (b"/items/a%2Fb", 404),
+        (b"*", 404), (b"/items/\xff", 400), (b"http://[::1", 400),
+    ):  # fmt: skip
+        connection, wire = hall.connect()
+        method = b"OPTIONS " if target == b"*" else b"GET "
+        connection.data_received(method + target + b" HTTP/1.1\r\n\r\n")
+        assert [one.status for one in answers(bytes(wire.sent))] == [status], target
+
+
+async def test_heads_have_an_end(hall: Room) -> None:
+    """A head of too many bytes, or of too many headers, is 431 and the connection's end."""
+    for filler in (b"x: " + b"y" * HEAD_BYTES, b"x: y\r\n" * (HEAD_FIELDS + 1) + b"\r\n"):
+        connection, wire = hall.connect()
+        connection.data_received(HEAD)
+        for at in range(0, len(filler), 4096):
+            connection.data_received(filler[at : at + 4096])
+        connection.data_received(b"y" * 20_000)
+        (answer,) = answers(bytes(wire.sent))
+        assert (answer.status, answer.headers["connection"]) == (431, "close")
+        assert wire.half
+
+
+async def test_nobody_is_upgraded(hall: Room) -> None:
+    """An offer to speak something else is passed over, and HTTP goes on."""
+    connection, wire = hall.connect()
+    offer = b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    connection.data_received(offer + offer + GET)
+    await settled()
+    assert [one.status for one in answers(bytes(wire.sent))] == [200, 200, 200]
+
+
+async def test_an_error_of_ours_tells_nothing(hall: Room, caplog: pytest.LogCaptureFixture) -> None:
+    """What goes wrong in a call is 500 without its words, one that cannot be done now 503; the connection goes on."""
+    connection, wire = hall.connect()
+    for path in (b"/wrong", b"/away", b"/"):
+        connection.data_received(b"GET %b HTTP/1.1\r\n\r\n" % path)
+        await settled()
+    wrong, away, right = answers(bytes(wire.sent))
+    assert (wrong.status, away.status, right.status) == (500, 503, 200)
+    assert b"secret" not in wrong.body
+    assert away.headers["retry-after"]
+
+
+async def test_head_has_no_body(hall: Room) -> None:
+    """HEAD gets the head of what GET gets, of a stream too, and then the next request is answered."""
+    connection, wire = hall.connect()
+    connection.data_received(b"HEAD / HTTP/1.1\r\n\r\n")
+    assert b"content-length: 4\r\n" in wire.sent
+    assert wire.sent.endswith(b"\r\n\r\n")
+    for path in (b"/pushed", b"/chunks"):
+        connection, wire = hall.connect()
+        connection.data_received(b"HEAD %b HTTP/1.1\r\n\r\n" % path)
+        assert b"\r\n\r\n" in wire.sent
+        assert wire.sent.endswith(b"\r\n\r\n")
+        assert wire.closed
+    assert not hall.sinks
+
+
+async def test_a_stream_is_pushed_in_chunks(hall: Room) -> None:
+    """What is pushed goes out as chunks, older clients get it as it is, and the end is told."""
+    for version, parts in ((b"1.1", b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"), (b"1.0", b"onetwo")):
+        connection, wire = hall.connect()
+        connection.data_received(b"GET /pushed HTTP/%b\r\n\r\n" % version)
+        sink = hall.sinks.pop()
+        assert sink.push(b"one")
+        connection.data_received(GET)  # nobody listens to that any more
+        assert sink.push(b"two")
+        sink.end()
+        assert bytes(wire.sent).partition(b"\r\n\r\n")[2] == parts
+        assert wire.closed
+        assert not sink.push(b"three")
+
+
+async def test_a_viewer_that_goes_is_told_of(hall: Room) -> None:
+    """A stream's viewer that ends its side, or breaks, is pushed nothing more; a stop ends the stream in order."""
+    connection, wire = hall.connect()
+    connection.data_received(b"GET /pushed HTTP/1.1\r\n\r\n")
+    assert connection.eof_received() is False
+    wire.closed = True
+    connection.connection_lost(None)
+    assert not hall.sinks.pop().push(b"x")
+    connection, wire = hall.connect()
+    connection.data_received(b"GET /pushed HTTP/1.1\r\n\r\n")
+    connection.finish()
+    assert wire.sent.endswith(b"\r\n\r\n0\r\n\r\n")
+    assert wire.closed
+
+
+async def test_chunks_are_sent_as_they_come(hall: Room) -> None:
+    """A stream that somebody iterates is sent to its end; one that breaks is cut; a viewer's going ends it."""
+    connection, wire = hall.connect()
+    connection.data_received(b"GET /chunks HTTP/1.1\r\n\r\n")
+    await until(lambda: wire.closed, "its end")
+    assert wire.sent.endswith(b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
+    connection, wire = hall.connect()
+    connection.data_received(b"GET /broken HTTP/1.1\r\n\r\n")
+    await until(lambda: wire.aborted, "its end")
+    assert wire.sent.endswith(b"3\r\none\r\n")
+    connection, wire = hall.connect()
+    connection.data_received(b"GET /chunks HTTP/1.1\r\n\r\n")
+    connection.pause_writing()
+    await until(lambda: wire.sent.endswith(b"3\r\none\r\n"), "the first chunk")
+    await settled()
+    assert wire.sent.endswith(b"3\r\none\r\n"), "who does not read is not sent more"
+    connection.connection_lost(None)
+    await until(lambda: hall.closed_streams == 3, "everything was let go of")
+
+
+async def test_a_client_that_has_gone_disturbs_nobody(hall: Room) -> None:
+    """An answer whose client has gone is dropped, as are the requests behind it."""
+    connection, wire = hall.connect()
+    connection.data_received(LATER + b"1" + LATER + b"2")
+    connection.connection_lost(ConnectionResetError())
+    wire.aborted = True
+    hall.asked[0].reply(Response(200, [], b""))
+    await settled()
+    assert len(hall.asked) == 1
+    assert not hall.clients.all
+
+
+async def test_a_stop_lets_answers_out(hall: Room) -> None:
+    """At the end idle connections close, one that is being answered closes with its answer, a silent one is cut off."""
+    idle, busy, silent = hall.connect(), hall.connect(), hall.connect()
+    busy[0].data_received(LATER + b"1")
+    silent[0].data_received(LATER + b"2")
+    for connection, wire in (idle, busy, silent):
+        wire.close = wire.abort = partial(connection.connection_lost, None)  # type: ignore[method-assign]
+    ending = asyncio.create_task(hall.clients.end(0.2))
+    await until(lambda: len(hall.clients.all) == 2, "the idle one has gone")
+    hall.asked[0].reply(Response(200, [], b"yes"))
+    (answer,) = answers(bytes(busy[1].sent))
+    assert answer.headers["connection"] == "close"
+    await ending
+    assert not hall.clients.all
