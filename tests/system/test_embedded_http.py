@@ -265,7 +265,7 @@ def test_what_is_not_http_is_400(shared: Up) -> None:
     """A method that HTTP does not have, and bytes that are no request, are answered 400 with a problem document."""
     for path in ("/insert", VOTES, "/none"):
         check_problem(shared.call("BREW", path), 400)
-    for message in (b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"GET  / HTTP/1.1\r\n\r\n"):
+    for message in (b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\nno colon\r\n\r\n", b"nonsense\r\n\r\n"):
         answer = exchange(shared, message)
         assert answer.startswith(b"HTTP/1.1 400")
         assert b"urn:aplauso:problem:malformed" in answer
