@@ -173,6 +173,7 @@ async def test_who_waits_for_a_word_gets_it(hall: Room) -> None:
 @pytest.mark.parametrize(
     ("sent", "status"),
     [(HEAD, 408), (HEAD + b"content-length: 2\r\n\r\na", 408), (b"", None), (GET, None)],
+    ids=["head", "body", "silence", "idle"],
 )
 async def test_who_is_late_is_told(hall: Room, sent: bytes, status: int | None) -> None:
     """A head or a body that does not come is 408; a connection on which nothing is asked ends without a word."""
@@ -206,7 +207,11 @@ async def test_a_client_that_ends_its_side_is_answered(hall: Room) -> None:
     assert connection.eof_received() is False
 
 
-@pytest.mark.parametrize("sent", [message(b"abc")[:-1], chunked(b"abc")[:-2], chunked(b"abc")[:-7]])
+@pytest.mark.parametrize(
+    "sent",
+    [message(b"abc")[:-1], chunked(b"abc")[:-2], chunked(b"abc")[:-7]],
+    ids=["announced", "unended", "cut"],
+)
 async def test_a_body_without_its_end_is_refused(hall: Room, sent: bytes) -> None:
     """A body that ends before it is whole is 400, and nobody is handed what there is of it."""
     connection, wire = hall.connect()
