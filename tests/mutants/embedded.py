@@ -28,6 +28,11 @@ SQLITE: Final = (
         standings("sqlite", "the_first_of_an_id_is_the_vote"),
     ),
     mutant(
+        "SQLite standings: of a batch with a repeat all are counted", "adapters/sqlite/standings.py",
+        "if inserted < len(votes.ids):", "if False:",
+        standings("sqlite", "columns_are_applied_as_the_votes_that_they_hold"),
+    ),
+    mutant(
         "SQLite standings: position and effects in steps of their own", "adapters/sqlite/standings.py",
         'with translated(self._path), transaction(self._connection, "IMMEDIATE"):', "with translated(self._path):",
         standings("sqlite", "a_crash_anywhere_changes_nothing_in_the_end"),

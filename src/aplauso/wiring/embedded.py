@@ -24,8 +24,10 @@ from aplauso.ports.rejected import RejectedLog
 from aplauso.settings import Settings
 from aplauso.wiring.parts import Appending, Projecting, Readers, limits, load_contests
 
-PACE: Final = 0.03
-"""Seconds that an embedded projection leaves to the others between two batches, at least."""
+TALLY_PACE: Final = 0.08
+"""Seconds that the embedded tally leaves to the others between two batches of votes, at least."""
+ARCHIVE_PACE: Final = 0.2
+"""The same for the archive, which nobody watches: what a batch costs is shared by more votes."""
 
 
 class Embedded:
@@ -53,7 +55,7 @@ class Embedded:
     def tally(self, watch: Watch) -> Projecting:
         """The projection into the standings."""
         store, sink = SqliteStandings(self._directory.standings), SqliteRejected(self._directory.rejected)
-        source = SqliteSource(self._directory.log, self._arrivals[0], PACE)
+        source = SqliteSource(self._directory.log, self._arrivals[0], TALLY_PACE)
         limit = RejectionLimit(self._settings.rejected_share)
 
         def close() -> None:
@@ -65,7 +67,7 @@ class Embedded:
     def archive(self, watch: Watch) -> Projecting:
         """The projection into the archive."""
         store = SqliteArchive(self._directory.archive)
-        source = SqliteSource(self._directory.log, self._arrivals[1], PACE)
+        source = SqliteSource(self._directory.log, self._arrivals[1], ARCHIVE_PACE)
 
         def close() -> None:
             for part in (source, store):

@@ -3,24 +3,19 @@
 from binascii import unhexlify
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain, compress, count
+from itertools import chain, count
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from aplauso.domain.tally import slot_of
+from aplauso.domain.slots import by_slot
 from aplauso.domain.vote import Vote
 from aplauso.ports.projection import LoggedVote, LoggedVotes
 
 _KEYED: Final = "k"
 _NEVER: Final = 1 << 62
 """Comes after every stamp."""
-_VERSIONS: Final = slice(14, None, 36)
-"""Of ids one after the other, the characters that `is_anonymous` looks at."""
-_IS_ANONYMOUS: Final = bytes(each == ord("7") for each in range(256))
-"""By such a character, whether the id is anonymous."""
-_IS_KEYED: Final = bytes(each != ord("7") for each in range(256))
 _pack: Final = msgspec.msgpack.Encoder().encode
 _SPELLING: Final = attrgetter("contest", "band", "record", "name", "album")
 """One spelling of one album: contest, band, album, shown band, shown album."""
@@ -104,21 +99,7 @@ def _without(places: Iterable[int], column: Sequence[Any]) -> list[Any]:
 
 def _tables(ids: Sequence[str]) -> dict[str, list[str]]:
     """The ids by the name of the table that remembers them."""
-    # As `is_anonymous` says, without its call for each.
-    versions = "".join(ids)[_VERSIONS].encode()
-    anonymous = list(compress(ids, versions.translate(_IS_ANONYMOUS)))
-    tables: dict[str, list[str]] = {}
-    if len(anonymous) < len(ids):
-        tables[_KEYED] = list(compress(ids, versions.translate(_IS_KEYED)))
-    if anonymous:
-        # As text ids are in the order of their times: where the ends share a slot, all that lie between do.
-        first, last = slot_of(min(anonymous)), slot_of(max(anonymous))
-        if first == last:
-            tables[str(first)] = anonymous
-        else:
-            for vote_id in anonymous:
-                tables.setdefault(str(slot_of(vote_id)), []).append(vote_id)
-    return tables
+    return {_KEYED if slot is None else str(slot): found for slot, found in by_slot(ids).items()}
 
 
 def _sums(

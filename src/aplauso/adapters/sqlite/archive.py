@@ -1,6 +1,7 @@
 """The vote archive in one SQLite file: documents and position in one transaction."""
 
 import functools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -64,10 +65,12 @@ class SqliteArchive:
         return self._connection.execute(_insert(len(votes)), values).rowcount
 
     def _applied(self, partition: int, votes: Sequence[LoggedVote], inserted: int) -> Applied:
+        if inserted == len(votes):
+            return Applied(dict(Counter([vote.contest for _, vote in votes])), {})
         counted: dict[str, int] = {}
         repeated: dict[str, int] = {}
         for offset, vote in votes:
-            into = counted if inserted == len(votes) or self._holds(vote.id, partition, offset) else repeated
+            into = counted if self._holds(vote.id, partition, offset) else repeated
             into[vote.contest] = into.get(vote.contest, 0) + 1
         return Applied(counted, repeated)
 

@@ -1,15 +1,19 @@
 """The live standings in one SQLite file: effects and position in one transaction."""
 
-import json
 import sqlite3
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from aplauso.adapters.sqlite import positions
 from aplauso.adapters.sqlite.database import connect, connect_reader, transaction, translated
+from aplauso.domain.columns import Columns
 from aplauso.domain.position import Position
 from aplauso.domain.record import is_anonymous
+from aplauso.domain.slots import by_slot
 from aplauso.domain.tally import (
     SLOT_MS,
     AlbumTally,
@@ -18,12 +22,13 @@ from aplauso.domain.tally import (
     Contests,
     Spelling,
     count,
+    count_columns,
     is_forgotten,
     merge,
     slot_of,
 )
 from aplauso.domain.vote import Vote
-from aplauso.ports.projection import Applied, LoggedVote
+from aplauso.ports.projection import Applied, LoggedVote, LoggedVotes
 from aplauso.ports.standings import PartitionStandings
 
 SCHEMA: Final = (
@@ -50,7 +55,7 @@ SCHEMA: Final = (
 """
 )
 _FOR_EVER: Final = -1
-_REMEMBER: Final = "INSERT OR IGNORE INTO ids SELECT ?, ?, value FROM json_each(?) RETURNING id"
+_REMEMBER: Final = "INSERT OR IGNORE INTO ids SELECT ?, ?, value FROM json_each(?)"
 _LEAST: Final = """
     shown = iif((excluded.shown_at, excluded.shown_id) < (shown_at, shown_id), excluded.shown, shown),
     (shown_at, shown_id) = (
@@ -71,6 +76,18 @@ _ADD_ALBUM: Final = f"""
 """
 
 
+def _json(ids: Sequence[str]) -> str:
+    return msgspec.json.encode(ids).decode()
+
+
+def _repeated(votes: Sequence[LoggedVote], counted: Mapping[str, int]) -> dict[str, int]:
+    """By contest, the votes that were not counted."""
+    if sum(counted.values()) == len(votes):
+        return {}
+    total = Counter(vote.contest for _, vote in votes)
+    return {contest: number for contest, number in (total - Counter(counted)).items() if number}
+
+
 class SqliteStandings:
     """Implements `aplauso.ports.standings.StandingsStore`. Raises `Unavailable` when the file cannot be opened."""
 
@@ -89,25 +106,37 @@ class SqliteStandings:
         """As `ProjectionStore`."""
         with translated(self._path), transaction(self._connection, "IMMEDIATE"):
             positions.move(self._connection, partition, expected, following)
-            new = self._remember(partition, [vote for _, vote in votes])
-            contests = count(new)
+            contests = self._count_new(partition, votes.columns) if isinstance(votes, LoggedVotes) else None
+            if contests is None:
+                contests = count(self._remember(partition, [vote for _, vote in votes]))
             self._add(partition, contests)
         counted = {contest: sum(band.votes for band in bands.values()) for contest, bands in contests.items()}
-        repeated: dict[str, int] = {}
-        if len(new) < len(votes):
-            for _, vote in votes:
-                repeated[vote.contest] = repeated.get(vote.contest, 0) + 1
-            repeated = {
-                contest: total - counted.get(contest, 0)
-                for contest, total in repeated.items()
-                if total > counted.get(contest, 0)
-            }
-        return Applied(counted, repeated)
+        return Applied(counted, _repeated(votes, counted))
+
+    def _count_new(self, partition: int, votes: Columns) -> Contests | None:
+        """Counts votes of which no id is remembered, as nearly always; None, and nothing is done, when one may be."""
+        before = self._time(partition)
+        time, asked = max(before, *votes.stamps), by_slot(votes.ids)
+        if any(slot is not None and is_forgotten(slot, time) for slot in asked):
+            return None
+        self._connection.execute("SAVEPOINT ids")
+        rows = ((partition, _FOR_EVER if slot is None else slot, _json(ids)) for slot, ids in asked.items())
+        inserted = sum(self._connection.execute(_REMEMBER, row).rowcount for row in rows)
+        if inserted < len(votes.ids):
+            self._connection.execute("ROLLBACK TO ids")
+            return None
+        self._move_time(partition, before, time)
+        contests: Contests = {}
+        count_columns(votes, (), contests)
+        return contests
+
+    def _time(self, partition: int) -> int:
+        row = self._connection.execute("SELECT time FROM times WHERE partition = ?", (partition,)).fetchone()
+        return row[0] if row else 0
 
     def _remember(self, partition: int, votes: Sequence[Vote]) -> list[Vote]:
         """Those of the votes that are new, as `aplauso.domain.tally.Memory` tells; remembers them."""
-        row = self._connection.execute("SELECT time FROM times WHERE partition = ?", (partition,)).fetchone()
-        before = time = row[0] if row else 0
+        before = time = self._time(partition)
         slots: list[int | None] = []
         asked: dict[int, list[str]] = {}
         for vote in votes:
@@ -132,7 +161,7 @@ class SqliteStandings:
     def _insert_ids(self, partition: int, asked: Mapping[int, Sequence[str]]) -> set[str]:
         fresh: set[str] = set()
         for slot, ids in asked.items():
-            rows = self._connection.execute(_REMEMBER, (partition, slot, json.dumps(ids)))
+            rows = self._connection.execute(f"{_REMEMBER} RETURNING id", (partition, slot, _json(ids)))
             fresh.update(vote_id for (vote_id,) in rows)
         return fresh
 
