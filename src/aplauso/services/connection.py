@@ -27,6 +27,7 @@ HEAD_BYTES: Final = 64 * 1024
 HEAD_FIELDS: Final = 128
 _SLICE: Final = 16 * 1024  # what is parsed at once: of a thousand requests in one read, few are taken at a time
 _WAITING: Final = 64 * 1024  # bytes that may wait for the answer before them
+_NONE: Final = Body(0)
 _NAMES: Final = {
     spelled.encode(): name for name in (*ASKED, "connection") for spelled in (name, name.title(), name.upper())
 }
@@ -51,7 +52,7 @@ class Connection(Sending):
         self._repeated: list[str] = []
         self._fields = self._head = 0
         self._request: Request | None = None  # whose head is whole and whose body is not
-        self._body, self._size = Body(0), 0
+        self._body, self._size = _NONE, 0
         self._failure: Exception | None = None
         self._parts: list[bytes] = []
 
@@ -213,16 +214,18 @@ class Connection(Sending):
     def on_headers_complete(self) -> None:
         """The head is whole: what can be said of the request without its body is said now."""
         parser = cast(HttpRequestParser, self._parser)
-        request = self._request = self._made(parser.get_method().decode(), "/")
+        target, wrong = wire.origin_form(self._target)
+        request = self._request = self._made(parser.get_method().decode(), target)
         self._head = self._size = 0
-        self._parts, self._body, self._failure = [], Body(0), None
+        self._parts, self._body, self._failure = [], _NONE, None
         request.keep = parser.should_keep_alive()
         if not request.keep or "connection" in self._headers:
             self.old = parser.get_http_version() == "1.0"
         try:
             if self._fields > HEAD_FIELDS:
-                raise HTTPError(431, f"there are more than {HEAD_FIELDS} headers", "too-large", CLOSE)
-            request.aim(wire.origin_form(self._target))
+                wrong = HTTPError(431, f"there are more than {HEAD_FIELDS} headers", "too-large", CLOSE)
+            if wrong is not None:
+                raise wrong
             self._body = self.clients.app.begin(request)
             self._weigh()
         except AplausoError as error:
@@ -234,7 +237,7 @@ class Connection(Sending):
 
     def _weigh(self) -> None:
         """Holds the announced length against what the body may be. Raises `HTTPError`."""
-        announced, limit = int(self._headers.get("content-length", b"0")), self._body.limit
+        announced, limit = int(self._headers.get("content-length", 0)), self._body.limit
         if announced > limit:
             raise too_large(limit, CLOSE if announced > DISCARD_BYTES else ())
         if "expect" in self._headers and self.current is None and not self._queue:

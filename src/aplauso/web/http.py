@@ -103,26 +103,15 @@ class Request:
     Args:
         method: in upper case.
         target: of the request line, in origin form (RFC 9112, section 3.2.1).
-        headers: those of `ASKED` that came, names in lower case, values as they came.
+        headers: those of `ASKED` that came, names in lower case, values as they came; see `header`.
         repeated: names of those that came more than once.
         new_id: makes the request's id, unless the client has given one.
         replies: answers it.
     """
 
     __slots__ = (
-        "_headers",
-        "_repeated",
-        "_replies",
-        "body",
-        "call",
-        "gap",
-        "id",
-        "keep",
-        "method",
-        "path",
-        "send",
-        "target",
-    )
+        "_repeated", "_replies", "body", "call", "gap", "headers", "id", "keep", "method", "path", "send", "target",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -134,8 +123,7 @@ class Request:
         replies: Replies,
     ) -> None:
         self.method = method
-        self.aim(target)
-        self._headers = headers
+        self.headers = headers
         self._repeated = repeated
         self._replies = replies
         given = self.header("x-request-id") if "x-request-id" in headers else None
@@ -145,18 +133,15 @@ class Request:
         self.call: Any = None
         self.gap: str | None = None
         self.send: Callable[[Request, Answer], None]
-
-    def aim(self, target: str) -> None:
-        """Sets what is asked for."""
         self.target = target
         path = target.partition("?")[0] if "?" in target else target
         self.path = unquote(path) if "%" in path else path
 
     def header(self, name: str) -> str | None:
         """A header's value; `name` in lower case. A value that is not ASCII is "", not as if it were absent."""
-        assert name in ASKED, name
-        value = self._headers.get(name)
+        value = self.headers.get(name)
         if value is None:
+            assert name in ASKED, name
             return None
         return value.decode("ascii").strip(" \t") if value.isascii() else ""
 

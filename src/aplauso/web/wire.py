@@ -52,13 +52,13 @@ def _status_line(status: int) -> str:
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
 
 
-def origin_form(target: bytes) -> str:
-    """A request's target as path and query, whatever form it came in (RFC 9112, section 3.2). Raises `HTTPError`."""
+def origin_form(target: bytes) -> tuple[str, HTTPError | None]:
+    """A request's target as path and query, whatever form it came in (RFC 9112, section 3.2), or what is wrong."""
     try:
         text = target.decode("ascii")
         if text.startswith("/") or text == "*":
-            return text
+            return text, None
         parts = urlsplit(text)
     except ValueError:
-        raise HTTPError(400, "the request's target cannot be read", "malformed", CLOSE) from None
-    return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        return "/", HTTPError(400, "the request's target cannot be read", "malformed", CLOSE)
+    return (f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"), None
