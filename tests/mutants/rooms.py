@@ -206,8 +206,34 @@ WEB: Final = (
     ),
     mutant(
         "web: nobody is ever late", "services/connection.py",
-        "        self.wait(self._body.seconds)\n", "        self.due = float('inf')\n",
+        "                self._refuse(error)\n        self.wait(self._body.seconds)\n",
+        "                self._refuse(error)\n        self.due = float('inf')\n",
         unit("connection", "test_who_is_late_is_told"),
+    ),
+    mutant(
+        "web: a client that does not read is waited for without end", "services/sending.py",
+        "        self.stalled = True\n        self.wait(STALL_SECONDS)\n", "        self.stalled = True\n",
+        unit("connection", "test_who_does_not_read_is_not_answered_further"),
+    ),
+    mutant(
+        "web: bytes overtake those that wait", "services/connection.py",
+        "not (self.stalled or self._waiting or self._queue):", "not self.stalled:",
+        unit("connection", "test_bytes_do_not_overtake_those_before_them"),
+    ),
+    mutant(
+        "web: requests behind the last answer are done", "services/connection.py",
+        "        self.finished = True\n        self._queue.clear()\n", "        self.finished = True\n",
+        unit("connection", "test_nothing_is_done_behind_the_last_answer"),
+    ),
+    mutant(
+        "web: any request may be answered", "services/sending.py",
+        "if request is not self.current:", "if self.current is None:",
+        unit("connection", "test_bytes_do_not_overtake_those_before_them"),
+    ),
+    mutant(
+        "web: a body behind an upgrade is taken for a request", "services/connection.py",
+        '        self._unparsed = int(self._headers.get("content-length", 0))\n', "",
+        unit("connection", "test_nobody_is_upgraded"),
     ),
     mutant(
         "web: the limit of a vote's body is that of a batch", "web/votes.py",

@@ -1,6 +1,7 @@
 """One client's connection: what is answered to which bytes, and when it ends."""
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 from functools import partial
 from itertools import pairwise
@@ -9,13 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aplauso.services.connection import HEAD_BYTES, HEAD_FIELDS
-from aplauso.web.http import DISCARD_BYTES, Response
+from aplauso.services.connection import HEAD_BYTES, HEAD_FIELDS, HEAD_SECONDS
+from aplauso.services.sending import IDLE_SECONDS, LINGER_SECONDS, STALL_SECONDS
+from aplauso.web.http import DISCARD_BYTES, READ_SECONDS, Response
 from unit.fakes import until
 from unit.wired import LIMIT, Room, answers, room
 
 HEAD = b"POST /echo HTTP/1.1\r\nhost: x\r\n"
 LATER = b"POST /later HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n"
+MORE = 2.0
+"""Seconds by which one may be late without being so: deadlines are looked after once a second."""
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
 
@@ -79,6 +83,40 @@ async def test_requests_wait_for_the_answer_before_them(hall: Room) -> None:
     assert not wire.ended
 
 
+async def test_bytes_do_not_overtake_those_before_them(hall: Room) -> None:
+    """What comes in the very turn in which an answer goes out waits behind what came before it."""
+    connection, wire = hall.connect()
+    second = message(b"second")
+    connection.data_received(LATER + b"1")
+    connection.data_received(second[:30])
+    hall.asked[0].reply(Response(200, [], b"first"))
+    connection.data_received(second[30:] + LATER)
+    await settled()
+    connection.data_received(b"3")
+    hall.asked[0].reply(Response(200, [], b"again"))  # of one that has been answered, nothing comes of it
+    hall.asked[1].reply(Response(200, [], b"third"))
+    await settled()
+    found = [(one.status, one.body) for one in answers(bytes(wire.sent))]
+    assert found == [(200, b"first"), (201, b"second"), (200, b"third")]
+
+
+async def test_nothing_is_done_behind_the_last_answer(hall: Room) -> None:
+    """After an answer that ends the connection no request is done that came behind it: it may be asked again."""
+    connection, wire = hall.connect()
+    connection.data_received(LATER + b"1" + LATER + b"2")
+    hall.app.close()
+    hall.asked[0].reply(Response(200, [], b"first"))
+    await settled()
+    assert [one.headers["connection"] for one in answers(bytes(wire.sent))] == ["close"]
+    connection, wire = hall.connect()
+    connection.data_received(
+        b"POST /refused HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\nab" + LATER + b"2"
+    )
+    await settled()
+    assert [one.status for one in answers(bytes(wire.sent))] == [401]
+    assert len(hall.asked) == 1
+
+
 async def test_who_sends_without_end_is_not_listened_to(hall: Room) -> None:
     """While an answer is awaited, so many bytes more are taken and no others, until it has come."""
     connection, wire = hall.connect()
@@ -103,7 +141,19 @@ async def test_who_does_not_read_is_not_answered_further(hall: Room) -> None:
     await settled()
     assert len(answers(bytes(wire.sent))) == 1
     connection.pause_writing()
-    hall.late()
+    connection.data_received(GET)
+    hall.pass_time(STALL_SECONDS)
+    assert not wire.aborted
+    hall.pass_time(MORE)
+    assert wire.aborted
+
+
+async def test_a_last_answer_that_is_not_read_is_cut_off(hall: Room) -> None:
+    """A connection that ends with its answer does not wait for ever for the client to take it."""
+    connection, wire = hall.connect()
+    connection.data_received(message(b"one", b"connection: close\r\n"))
+    assert wire.closed
+    hall.pass_time(STALL_SECONDS + MORE)
     assert wire.aborted
 
 
@@ -130,7 +180,7 @@ async def test_a_huge_body_is_cut_off(hall: Room) -> None:
     assert (answer.status, answer.headers["connection"]) == (413, "close")
     assert wire.half, "what it still sends is taken, so that it sees the answer"
     assert not wire.closed
-    hall.late()
+    hall.pass_time(LINGER_SECONDS + MORE)
     assert wire.aborted
     connection, wire = hall.connect()
     connection.data_received(HEAD + b"transfer-encoding: chunked\r\n\r\n")
@@ -171,28 +221,53 @@ async def test_who_waits_for_a_word_gets_it(hall: Room) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "status"),
-    [(HEAD, 408), (HEAD + b"content-length: 2\r\n\r\na", 408), (b"", None), (GET, None)],
-    ids=["head", "body", "silence", "idle"],
-)
-async def test_who_is_late_is_told(hall: Room, sent: bytes, status: int | None) -> None:
-    """A head or a body that does not come is 408; a connection on which nothing is asked ends without a word."""
+    ("sent", "seconds", "status"),
+    [
+        (HEAD, HEAD_SECONDS, 408), (HEAD + b"content-length: 2\r\n\r\na", READ_SECONDS, 408), (b"", IDLE_SECONDS, None),
+        (GET, IDLE_SECONDS, None), (GET + HEAD, HEAD_SECONDS, 408),
+    ],
+    ids=["head", "body", "silence", "idle", "second head"],
+)  # fmt: skip
+async def test_who_is_late_is_told(hall: Room, sent: bytes, seconds: float, status: int | None) -> None:
+    """A head or a body that does not come is 408 in time; a connection that asks nothing ends without a word."""
     connection, wire = hall.connect()
     connection.data_received(sent)
     before = len(wire.sent)
-    hall.late()
+    for _ in range(4):  # what trickles does not put it off
+        connection.data_received(b"a" if status and b"\r\n\r\na" not in sent else b"")
+        hall.pass_time(seconds / 4)
+        assert not wire.ended
+    hall.pass_time(MORE)
     assert [one.status for one in answers(bytes(wire.sent[before:]))] == ([status] if status else [])
     assert wire.ended
 
 
 async def test_who_waits_for_an_answer_is_not_late(hall: Room) -> None:
-    """A request that is being answered has no deadline here."""
+    """A request that is being answered has no deadline here; one that has begun behind it has its own again then."""
     connection, wire = hall.connect()
-    connection.data_received(LATER + b"1")
-    hall.late()
+    connection.data_received(LATER + b"1" + HEAD)
+    hall.pass_time(1000.0)
     assert not wire.ended
     hall.asked[0].reply(Response(200, [], b""))
+    await settled()
     assert len(answers(bytes(wire.sent))) == 1
+    hall.pass_time(HEAD_SECONDS + MORE)
+    assert [one.status for one in answers(bytes(wire.sent))] == [200, 408]
+
+
+async def test_one_clients_trouble_is_its_own(hall: Room) -> None:
+    """A connection that fails when its time is over is cut off, and others have their deadlines all the same."""
+    connections = [hall.connect() for _ in range(2)]
+    for connection, wire in connections:
+        connection.data_received(HEAD)
+        wire.write = broken  # type: ignore[method-assign,assignment]
+    hall.pass_time(HEAD_SECONDS + MORE)
+    assert [wire.aborted for _, wire in connections] == [True, True]
+
+
+def broken(_: object) -> None:
+    """A transport that has failed."""
+    raise RuntimeError("unable to perform operation")
 
 
 async def test_a_client_that_ends_its_side_is_answered(hall: Room) -> None:
@@ -205,6 +280,14 @@ async def test_a_client_that_ends_its_side_is_answered(hall: Room) -> None:
     assert wire.closed
     connection, wire = hall.connect()
     assert connection.eof_received() is False
+    connection, wire = hall.connect()
+    connection.data_received(LATER + b"1")
+    connection.data_received(GET)
+    hall.asked[1].reply(Response(200, [], b"first"))
+    assert connection.eof_received() is True, "a request waits"
+    await settled()
+    assert [one.body for one in answers(bytes(wire.sent))] == [b"first", b"root"]
+    assert wire.ended
 
 
 @pytest.mark.parametrize(
@@ -267,13 +350,61 @@ async def test_heads_have_an_end(hall: Room) -> None:
         assert wire.half
 
 
+async def test_trailers_have_an_end(hall: Room) -> None:
+    """What comes behind a body in chunks is limited as a head is, in bytes and in number."""
+    for filler in (b"x: " + b"y" * HEAD_BYTES, b"x: y\r\n" * (HEAD_FIELDS + 1)):
+        connection, wire = hall.connect()
+        connection.data_received(HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+        for at in range(0, len(filler), 4096):
+            connection.data_received(filler[at : at + 4096])
+        connection.data_received(b"y" * 20_000)
+        assert [one.status for one in answers(bytes(wire.sent))] == [431]
+        assert wire.half
+
+
 async def test_nobody_is_upgraded(hall: Room) -> None:
-    """An offer to speak something else is passed over, and HTTP goes on."""
+    """An offer to speak something else is passed over, its body is its own, and HTTP goes on."""
     connection, wire = hall.connect()
-    offer = b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
-    connection.data_received(offer + offer + GET)
-    await settled()
-    assert [one.status for one in answers(bytes(wire.sent))] == [200, 200, 200]
+    offer = b"connection: upgrade\r\nupgrade: h2c\r\n"
+    sent = GET.replace(b"host: x\r\n", offer) * 2 + message(LATER, offer) + b"POST /none HTTP/1.1\r\n" + offer
+    sent += b"content-length: %d\r\n\r\n" % len(LATER) + LATER + GET
+    for piece in (sent[:200], sent[200:300], sent[300:]):
+        connection.data_received(piece)
+        await settled()
+    found = answers(bytes(wire.sent))
+    assert [one.status for one in found] == [200, 200, 201, 404, 200]
+    assert found[2].body == LATER
+    assert not hall.asked, "what was a body was taken for a request"
+
+
+async def test_what_follows_a_connect_is_no_request(hall: Room) -> None:
+    """CONNECT, and an offer whose body comes in chunks, are refused with the connection: what follows is not HTTP."""
+    offer = b"connection: upgrade\r\nupgrade: h2c\r\n"
+    for sent in (
+        b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n", b"CONNECT x:1 HTTP/1.1\r\ncontent-length: 99\r\n\r\n",
+        chunked(b"one").replace(b"host: x\r\n", offer),
+    ):  # fmt: skip
+        connection, wire = hall.connect()
+        connection.data_received(sent + LATER + b"1")
+        await settled()
+        assert [one.status for one in answers(bytes(wire.sent))] == [400]
+        assert wire.half
+    assert not hall.asked
+
+
+async def test_small_chunks_take_no_more_than_they_are(hall: Room) -> None:
+    """A body in the smallest of chunks takes little more memory than it has bytes."""
+    hall.limit = 2**20
+    connection, wire = hall.connect()
+    connection.data_received(HEAD + b"transfer-encoding: chunked\r\n\r\n")
+    tracemalloc.start()
+    for _ in range(100):
+        connection.data_received(b"1\r\na\r\n" * 2_000)
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 600_000
+    connection.data_received(b"0\r\n\r\n")
+    assert answers(bytes(wire.sent))[0].body == b"a" * 200_000
 
 
 async def test_an_error_of_ours_tells_nothing(hall: Room, caplog: pytest.LogCaptureFixture) -> None:
@@ -367,6 +498,11 @@ async def test_a_client_that_has_gone_disturbs_nobody(hall: Room) -> None:
 
 async def test_a_stop_lets_answers_out(hall: Room) -> None:
     """At the end idle connections close, one that is being answered closes with its answer, a silent one is cut off."""
+    connection, wire = hall.connect()
+    connection.data_received(HEAD + b"content-length: 5\r\n\r\na")
+    connection.finish()
+    assert [one.status for one in answers(bytes(wire.sent))] == [503], "what is not whole is certainly not recorded"
+    connection.connection_lost(None)
     idle, busy, silent = hall.connect(), hall.connect(), hall.connect()
     busy[0].data_received(LATER + b"1")
     silent[0].data_received(LATER + b"2")

@@ -12,8 +12,8 @@ from aplauso.services.connection import Connection
 from aplauso.web.app import App, Route
 from aplauso.web.http import Body, HTTPError, Request, Response, Sink, Stream
 
-LIMIT = 100
-"""Bytes of a body, in `/echo` and `/later`."""
+LIMIT = 500
+"""Bytes of a body, at first."""
 
 
 class Wire(asyncio.Transport):
@@ -89,6 +89,7 @@ class Room:
     Attributes:
         asked: requests of `/later`, in the order in which they were to be answered.
         sinks: of the streams that were opened.
+        limit: bytes of a body, in `/echo` and `/later`.
     """
 
     def __init__(self) -> None:
@@ -96,6 +97,7 @@ class Room:
         self.sinks: list[Sink] = []
         self.wires: list[Wire] = []
         self.closed_streams = 0
+        self.limit = LIMIT
         routes = [
             Route("GET", "/", self._root),
             Route("POST", "/echo", self._echo, self._head),
@@ -118,17 +120,15 @@ class Room:
         self.wires.append(wire)
         return connection, wire
 
-    def late(self) -> None:
-        """Much time has passed."""
-        for client in list(self.clients.all):
-            if client.due < float("inf"):
-                client.expire()
+    def pass_time(self, seconds: float) -> None:
+        """So many seconds have passed."""
+        self.clients.look(self.clients.now + seconds)
 
     def _root(self, request: Request) -> Response:
         return Response(200, [], b"root")
 
     def _head(self, request: Request) -> Body:
-        return Body(LIMIT)
+        return Body(self.limit)
 
     def _refuse(self, request: Request) -> Body:
         raise HTTPError(401, "no", "unauthorized")

@@ -1,13 +1,17 @@
 """The clients of one listening address: what their connections share, and who is late."""
 
 import asyncio
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Final, Protocol
+
+import structlog
 
 from aplauso.web.app import App
 
 TICK_SECONDS: Final = 1.0
 """How often it is looked who is late: a timer for each request would cost more than the vote in it."""
+log = structlog.get_logger("aplauso.http")
 
 
 class Client(Protocol):
@@ -57,7 +61,7 @@ class Clients:
     async def end(self, seconds: float) -> None:
         """Ends all connections; those that take longer than so many seconds are cut off."""
         for client in list(self.all):
-            client.finish()
+            _guarded(client, client.finish)
         if not await self._ended(seconds):
             for client in list(self.all):
                 client.abort()
@@ -75,8 +79,21 @@ class Clients:
         return True
 
     def _tick(self) -> None:
-        self.now = self.loop.time()
-        self.date = f"date: {formatdate(usegmt=True)}\r\n"
-        for client in [client for client in self.all if client.due <= self.now]:
-            client.expire()
         self._timer = self.loop.call_later(TICK_SECONDS, self._tick)
+        self.look(self.loop.time())
+
+    def look(self, now: float) -> None:
+        """Ends the waiting of all who are late at a moment of the loop's time."""
+        self.now = now
+        self.date = f"date: {formatdate(usegmt=True)}\r\n"
+        for client in [client for client in self.all if client.due <= now]:
+            _guarded(client, client.expire)
+
+
+def _guarded(client: Client, call: Callable[[], None]) -> None:
+    """Calls what is a client's; one that fails loses its connection, and nobody else anything."""
+    try:
+        call()
+    except Exception:
+        log.exception("a connection failed")
+        client.abort()

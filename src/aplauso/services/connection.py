@@ -15,7 +15,7 @@ from httptools import (
     HttpRequestParser,
 )
 
-from aplauso.domain.errors import AplausoError
+from aplauso.domain.errors import AplausoError, NotRecorded
 from aplauso.services.clients import Clients
 from aplauso.services.sending import IDLE_SECONDS, Sending
 from aplauso.web import wire
@@ -28,9 +28,8 @@ HEAD_FIELDS: Final = 128
 _SLICE: Final = 16 * 1024  # what is parsed at once: of a thousand requests in one read, few are taken at a time
 _WAITING: Final = 64 * 1024  # bytes that may wait for the answer before them
 _NONE: Final = Body(0)
-_NAMES: Final = {
-    spelled.encode(): name for name in (*ASKED, "connection") for spelled in (name, name.title(), name.upper())
-}
+_OURS: Final = ("connection", "transfer-encoding")  # headers that no call asks for
+_NAMES: Final = {spelled.encode(): name for name in (*ASKED, *_OURS) for spelled in (name, name.title(), name.upper())}
 log = structlog.get_logger("aplauso.http")
 
 
@@ -38,23 +37,25 @@ class Connection(Sending):
     """Made for each client that the listening socket accepts."""
 
     __slots__ = (
-        "_body", "_failure", "_fields", "_head", "_headers", "_parser", "_parts", "_queue", "_repeated", "_request",
-        "_size", "_target", "_waiting",
+        "_begun", "_body", "_content", "_ended", "_failure", "_fields", "_head", "_headers", "_parser", "_queue",
+        "_repeated", "_request", "_size", "_target", "_unparsed", "_waiting",
     )  # fmt: skip
 
     def __init__(self, clients: Clients) -> None:
         super().__init__(clients)
         self._parser: HttpRequestParser | None = HttpRequestParser(self)
-        self._queue: deque[tuple[Request, Exception | None]] = deque()
-        self._waiting = b""
+        self._queue: deque[tuple[Request, Exception | None]] = deque()  # whole requests, and why they are refused
+        self._waiting = b""  # what comes behind them
+        self._ended = False  # the client has ended its sending side
         self._target = b""
         self._headers: dict[str, bytes] = {}
         self._repeated: list[str] = []
-        self._fields = self._head = 0
+        self._begun = False  # a head has begun that is not whole
+        self._head = self._fields = 0
         self._request: Request | None = None  # whose head is whole and whose body is not
-        self._body, self._size = _NONE, 0
+        self._body, self._size, self._unparsed = _NONE, 0, 0
         self._failure: Exception | None = None
-        self._parts: list[bytes] = []
+        self._content: bytes | bytearray = b""
 
     # What the transport tells.
 
@@ -62,7 +63,7 @@ class Connection(Sending):
         """As `asyncio.Protocol`."""
         if self.finished:
             return
-        if self.current is None and not self.stalled:
+        if self.current is None and not (self.stalled or self._waiting or self._queue):
             self._read(data)
             return
         self._waiting += data
@@ -71,19 +72,27 @@ class Connection(Sending):
 
     def eof_received(self) -> bool:
         """As `asyncio.Protocol`: who ends only the sending side gets what was asked for."""
-        if self._request is not None and not self.finished:
+        if self.streams:
+            return False
+        self._ended = True
+        self._end_reading()
+        self._answer_next()
+        return self.current is not None or self.stalled or bool(self._queue or self._waiting)
+
+    def _end_reading(self) -> None:
+        """Once the client has ended its side, and all that came was read, nothing will be whole that is not."""
+        if not self._ended or self._waiting or self.finished:
+            return
+        if self._request is not None:
             log.info("the client hung up", request=self._request.id, path=self._request.path)
             self._refuse(HTTPError(400, "the body ended before it was whole", "client-gone", CLOSE))
-            self._answer_next()
-        elif not self._waiting:
-            self.finished = True
-        return not self.streams and (self.current is not None or self.stalled or bool(self._queue))
+        self.finished = True
 
     def connection_lost(self, error: Exception | None) -> None:
         """As `asyncio.Protocol`."""
         super().connection_lost(error)
         self._parser, self._request = None, None  # each knows this connection
-        self._queue.clear()
+        self.forget()
 
     # What its clients' keeper says.
 
@@ -92,26 +101,28 @@ class Connection(Sending):
         if self.stalled or self.finished:
             self.transport.abort()
         elif self._request is not None:
-            self._late(f"the body did not come within {self._body.seconds:.0f} s")
-        elif self._head:
-            self._late(f"the head did not come within {HEAD_SECONDS:.0f} s")
+            self._end(HTTPError(408, f"the body did not come within {self._body.seconds:.0f} s", "too-slow", CLOSE))
+        elif self._begun:
+            self._end(HTTPError(408, f"the head did not come within {HEAD_SECONDS:.0f} s", "too-slow", CLOSE))
         else:
             self.transport.close()
 
-    def _late(self, detail: str) -> None:
-        self._refuse(HTTPError(408, detail, "too-slow", CLOSE))
-        self._answer_next()
-
     def finish(self) -> None:
         """Ends: at once, or with the answer that is under way."""
-        self.finished = True
-        self._queue.clear()
         if self.streams:
             self.end()
         elif self.current is not None:
+            self.forget()
             self.current.keep = False
+        elif self._request is not None:
+            self._end(NotRecorded("stopping"))
         else:
+            self.forget()
             self.leave()
+
+    def _end(self, error: Exception) -> None:
+        self._refuse(error)
+        self._answer_next()
 
     # Reading.
 
@@ -121,8 +132,7 @@ class Connection(Sending):
         while at < size and self.current is None and not (self.stalled or self.finished):
             piece = data if size <= _SLICE else data[at : at + _SLICE]
             at += len(piece)
-            if self._request is None:
-                self._head += len(piece)
+            self._head += len(piece)
             self._parse(piece)
             if self._head > HEAD_BYTES and not self.finished:
                 self._refuse(HTTPError(431, f"the head is larger than {HEAD_BYTES // 1024} KiB", "too-large", CLOSE))
@@ -132,17 +142,30 @@ class Connection(Sending):
 
     def _parse(self, data: bytes) -> None:
         try:
-            while data and self._parser is not None:
+            while data := self._take_unparsed(data):
                 try:
-                    self._parser.feed_data(data)
+                    cast(HttpRequestParser, self._parser).feed_data(data)
                 except HttpParserUpgrade as upgrade:  # nobody is upgraded: what follows is HTTP as before
                     data = data[upgrade.args[0] :]
                 else:
+                    return
+                if self.finished:
                     return
         except HttpParserCallbackError as error:
             self._refuse(error)
         except HttpParserError as error:
             self._refuse(HTTPError(400, f"this is not HTTP/1.1: {error}", "malformed", CLOSE))
+
+    def _take_unparsed(self, data: bytes) -> bytes:
+        """Takes from the data what belongs to a body that the parser passes over; the rest is the parser's."""
+        if not self._unparsed:
+            return data
+        part, rest = data[: self._unparsed], data[self._unparsed :]
+        self._unparsed -= len(part)
+        self.on_body(part)
+        if not self._unparsed:
+            self.on_message_complete()
+        return rest
 
     def _answer_next(self) -> None:
         """Has the requests answered that are whole, until one is not answered at once."""
@@ -155,21 +178,38 @@ class Connection(Sending):
             else:
                 self.clients.app.fail(request, failure)
 
+    def forget(self) -> None:
+        """As `Sending`."""
+        self.finished = True
+        self._queue.clear()
+        self._waiting = b""
+
     def answered(self) -> None:
         """As `Sending`."""
-        if self._queue or (self._waiting and not self.finished):
-            self.clients.loop.call_soon(self._go_on)  # not one call deeper for each answer that comes at once
+        if self._queue or self._waiting:
+            if not self.stalled:
+                self.clients.loop.call_soon(self._go_on)  # not one call deeper for each answer that comes at once
         elif self.finished:
             self.leave()
+        elif self.stalled:
+            return
+        elif self._request is not None:
+            self.wait(self._body.seconds)
         else:
-            self.wait(IDLE_SECONDS)
+            self.wait(HEAD_SECONDS if self._begun else IDLE_SECONDS)
 
     def _go_on(self) -> None:
         self._answer_next()
-        if self._waiting and self.current is None and not (self.stalled or self.finished):
+        if self.current is not None or self.stalled or self._queue:
+            return
+        if self._waiting:
             data, self._waiting = self._waiting, b""
             self._read(data)
             self.transport.resume_reading()
+        self._end_reading()
+        self._answer_next()
+        if self.current is None:
+            self.answered()
 
     def _refuse(self, error: Exception) -> None:
         """Refuses what is being read, and listens to nothing more: it is answered in its turn."""
@@ -180,6 +220,7 @@ class Connection(Sending):
             request = self._made("", "/")
         request.keep = False
         self.finished = self.lingers = True
+        self._waiting = b""
         self._queue.append((request, error))
 
     def _made(self, method: str, target: str) -> Request:
@@ -192,7 +233,7 @@ class Connection(Sending):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._target, self._fields = b"", 0
+        self._target, self._fields, self._begun = b"", 0, True
         self._headers, self._repeated = {}, []
         self.wait(HEAD_SECONDS)
 
@@ -203,6 +244,8 @@ class Connection(Sending):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or what comes behind a body in the same form: nobody asks for that."""
         self._fields += 1
+        if self._fields > HEAD_FIELDS and self._request is not None:
+            self._refuse(_too_many())
         known = _NAMES.get(name) or _NAMES.get(name.lower())
         if known is None or self._request is not None:
             return
@@ -213,17 +256,22 @@ class Connection(Sending):
 
     def on_headers_complete(self) -> None:
         """The head is whole: what can be said of the request without its body is said now."""
+        self._begun = False
+        if self.finished:
+            return
         parser = cast(HttpRequestParser, self._parser)
         target, wrong = wire.origin_form(self._target)
         request = self._request = self._made(parser.get_method().decode(), target)
         self._head = self._size = 0
-        self._parts, self._body, self._failure = [], _NONE, None
+        self._content, self._body, self._failure = b"", _NONE, None
         request.keep = parser.should_keep_alive()
         if not request.keep or "connection" in self._headers:
             self.old = parser.get_http_version() == "1.0"
         try:
             if self._fields > HEAD_FIELDS:
-                wrong = HTTPError(431, f"there are more than {HEAD_FIELDS} headers", "too-large", CLOSE)
+                wrong = _too_many()
+            if parser.should_upgrade():
+                wrong = self._pass_over(request) or wrong
             if wrong is not None:
                 raise wrong
             self._body = self.clients.app.begin(request)
@@ -234,6 +282,13 @@ class Connection(Sending):
             if "expect" in self._headers or (isinstance(error, HTTPError) and wire.ends_connection(error.headers)):
                 self._refuse(error)
         self.wait(self._body.seconds)
+
+    def _pass_over(self, request: Request) -> HTTPError | None:
+        """Sees to the body of a request that offers another protocol: the parser takes it for what comes after HTTP."""
+        if request.method == "CONNECT" or "transfer-encoding" in self._headers:
+            return HTTPError(400, "nobody is connected through, or upgraded with a body in chunks", "malformed", CLOSE)
+        self._unparsed = int(self._headers.get("content-length", 0))
+        return None
 
     def _weigh(self) -> None:
         """Holds the announced length against what the body may be. Raises `HTTPError`."""
@@ -247,21 +302,36 @@ class Connection(Sending):
         """A part of the body. One that is refused is read on and forgotten, until that is too much."""
         if self._request is None:
             return
+        self._head = 0
         self._size += len(part)
         if self._failure is None and self._size > self._body.limit:
-            self._failure, self._parts = too_large(self._body.limit), []
+            self._failure, self._content = too_large(self._body.limit), b""
         if self._size > DISCARD_BYTES:
             self._refuse(self._failure or too_large(DISCARD_BYTES))
         elif self._failure is None and self._body.kept:
-            self._parts.append(part)
+            self._keep(part)
+
+    def _keep(self, part: bytes) -> None:
+        if not self._content:
+            self._content = part
+            return
+        if isinstance(self._content, bytes):
+            self._content = bytearray(self._content)
+        self._content += part
 
     def on_message_complete(self) -> None:
         """A request is whole."""
+        if self._unparsed:
+            return
         request, self._request = self._request, None
         if request is None:
             return
-        parts = self._parts
-        request.body = parts[0] if len(parts) == 1 else b"".join(parts)
+        self._head = 0
+        request.body, self._content = bytes(self._content), b""
         if not request.keep:
             self.finished = True
         self._queue.append((request, self._failure))
+
+
+def _too_many() -> HTTPError:
+    return HTTPError(431, f"there are more than {HEAD_FIELDS} headers", "too-large", CLOSE)

@@ -2,14 +2,14 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, cast
 
 import structlog
 
 from aplauso.services.clients import TICK_SECONDS, Clients
 from aplauso.web import wire
-from aplauso.web.http import Answer, Request, Stream
+from aplauso.web.http import Answer, Request, Sink, Stream
 
 IDLE_SECONDS: Final = 75.0
 """How long a connection is kept on which nothing is asked."""
@@ -96,6 +96,10 @@ class Sending(asyncio.Protocol):
         self.current = request
         self.due = math.inf
 
+    def forget(self) -> None:
+        """What was asked behind the last answer is not done: its client may ask again (RFC 9112, section 9.6)."""
+        raise NotImplementedError
+
     def answered(self) -> None:
         """An answer is on its way, and whoever waits for that is next."""
         raise NotImplementedError
@@ -117,21 +121,24 @@ class Sending(asyncio.Protocol):
         if isinstance(answer, Stream):
             self._stream(request, answer)
             return
-        more = self.clients.date
-        if wire.ends_connection(answer.headers):
-            self.finished = True
+        more, last = self.clients.date, wire.ends_connection(answer.headers)
+        if last:
+            pass  # it says so
         elif not request.keep:
-            self.finished, more = True, f"{more}connection: close\r\n"
+            last, more = True, f"{more}connection: close\r\n"
         elif self.old:
             more += "connection: keep-alive\r\n"
         self.transport.write(wire.answer(answer, more, head_only=request.method == "HEAD"))
         self.current = None
+        if last:
+            self.forget()
         self.answered()
 
     def leave(self) -> None:
         """Ends the connection when everything is sent; a client that still sends is heard out, for a moment."""
         if self.lingers and self.transport.can_write_eof():
             self.transport.write_eof()
+            self.transport.resume_reading()  # what is never read would reset the connection, and the answer with it
             self.wait(LINGER_SECONDS)
         else:
             self.transport.close()
@@ -159,7 +166,14 @@ class Sending(asyncio.Protocol):
         elif isinstance(chunks, AsyncIterator):
             self._pump = asyncio.ensure_future(self._send_all(chunks))
         else:
-            chunks(self)
+            self._open(chunks)
+
+    def _open(self, pushes: Callable[[Sink], None]) -> None:
+        try:
+            pushes(self)
+        except Exception:
+            log.exception("a stream could not begin")
+            self.transport.abort()
 
     @property
     def unsent(self) -> int:
