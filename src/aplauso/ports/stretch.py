@@ -1,11 +1,11 @@
-"""Records of one partition in columns: where a million are read, an object for each costs as much as reading them."""
+"""Records in columns: where a million are appended or read, an object for each costs as much as moving them."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, groupby
 from operator import attrgetter
 from typing import Final, overload
 
-from aplauso.ports.log import Record
+from aplauso.ports.log import Entry, Record
 
 
 class Stretch(Sequence[Record]):
@@ -112,3 +112,44 @@ def columns(records: Sequence[Record]) -> tuple[Sequence[bytes | None], Sequence
     if isinstance(records, Stretch):
         return records.keys, records.values
     return [record.key for record in records], [record.value for record in records]
+
+
+class Entries(Sequence[Entry]):
+    """Records to append, in order; each is made when it is asked for.
+
+    Args:
+        keys: of each.
+        values: of each.
+        partitions: where each belongs.
+    """
+
+    __slots__ = ("keys", "partitions", "values")
+
+    def __init__(self, keys: Sequence[bytes], values: Sequence[bytes], partitions: Sequence[int]) -> None:
+        self.keys, self.values, self.partitions = keys, values, partitions
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, at: int) -> Entry: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> "Entries": ...
+
+    def __getitem__(self, at: int | slice) -> "Entry | Entries":
+        if isinstance(at, slice):
+            return Entries(self.keys[at], self.values[at], self.partitions[at])
+        return Entry(self.keys[at], self.values[at], self.partitions[at])
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(Entry, self.keys, self.values, self.partitions)
+
+
+def entry_columns(entries: Sequence[Entry]) -> tuple[Sequence[bytes], Sequence[bytes], Sequence[int]]:
+    """The keys, the values and the partitions of records to append."""
+    if isinstance(entries, Entries):
+        return entries.keys, entries.values, entries.partitions
+    return (
+        [entry.key for entry in entries], [entry.value for entry in entries], [entry.partition for entry in entries]
+    )  # fmt: skip

@@ -53,7 +53,7 @@ class KafkaLog:
         call = self._producer.hand_over(entries)
         if not call.complete:
             await self._settlement(call)
-        results, error = list(call.results), call.error
+        results, error = call.results, call.error
         self._producer.release(call)
         if Appended.UNDECIDED in results:
             undecided = results.count(Appended.UNDECIDED)
