@@ -43,7 +43,7 @@ async def test_votes_lie_in_their_partitions_with_their_ids_as_keys() -> None:
     store = MemoryStore(3)
     votes = [a_vote(serial) for serial in range(60)]
     receipts = await soon(collector(MemoryLog(store, 3)).submit(votes))
-    assert receipts == [Receipt(vote.id, Status.RECORDED) for vote in votes]
+    assert list(receipts) == [Receipt(vote.id, Status.RECORDED) for vote in votes]
     for partition in range(3):
         found = [decode(r.key, r.value, partition, 3) for r in store.records[partition]]
         assert found == [vote for vote in votes if partition_of(vote.id.encode(), 3) == partition]

@@ -22,7 +22,20 @@ def one_by_one(values: list[bytes]) -> list[object]:
 
 def test_a_gateways_batch_is_read_at_once() -> None:
     """Votes as a gateway writes them come out as they went in."""
-    assert plain_votes([encode(vote) for vote in PLAIN], NOW) == PLAIN
+    votes = plain_votes([encode(vote) for vote in PLAIN], NOW)
+    assert votes is not None
+    assert list(votes) == PLAIN
+
+
+def test_votes_that_differ_in_their_ids_alone_are_looked_at_once() -> None:
+    """A batch of two kinds comes out as it went in, in two forms; one wrong id among them is enough to look closer."""
+    votes = [a_vote(serial, rank=serial % 2 + 1) for serial in range(4 * FEW)]
+    values = [encode(vote) for vote in votes]
+    lot = plain_votes(values, NOW)
+    assert lot is not None
+    assert (list(lot), len(lot.samples()), lot.values()) == (votes, 2, values)
+    for wrong in (values[5].replace(b"-7", b"-4", 1), values[5].replace(b"\n$", b"\n#", 1), values[5][:37], b""):
+        assert plain_votes([*values[:5], wrong, *values[6:]], NOW) is None
 
 
 @pytest.mark.parametrize("skew", [-MAX_SKEW - 1, MAX_SKEW + 1])
@@ -54,5 +67,5 @@ def test_what_a_gateway_does_not_write_is_never_taken_for_plain(
     values[place] = changed[:cut] + put + changed[cut + len(put) :]
     votes = plain_votes(values, NOW)
     if votes is not None:
-        assert votes == one_by_one(values)
+        assert list(votes) == one_by_one(values)
         assert [encode(vote) for vote in votes if isinstance(vote, Vote)] == values

@@ -55,6 +55,12 @@ def encode(vote: Vote) -> bytes:
     return text.encode("latin-1")
 
 
+def encode_rest(vote: Vote) -> bytes:
+    """What `encode` puts behind the id; it does not depend on the id."""
+    head, tail = _around(vote.contest, vote.name, vote.album, vote.year, vote.rank, vote.band, vote.record)
+    return f"{head}{_stamp(vote.cast_at)}{tail}".encode("latin-1")
+
+
 def encode_batch(votes: Iterable[Vote]) -> bytes:
     """The votes as `aplauso.v1.VoteBatch`."""
     return "".join([f"{frame(len(text))}{text}" for text in _texts(votes)]).encode("latin-1")

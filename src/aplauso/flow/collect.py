@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from aplauso.domain.contest import Contest
 from aplauso.domain.errors import InvalidVote, NotOpen, UnknownContest
+from aplauso.domain.lot import Lot, keys_of, samples_of
 from aplauso.domain.record import encode, partitions_of
 from aplauso.domain.vote import Vote
-from aplauso.ports.intake import Receipt, Status
-from aplauso.ports.log import Appended, Entry, VoteLog
+from aplauso.ports.intake import Receipt, Recorded, Status
+from aplauso.ports.log import Appended, VoteLog
+from aplauso.ports.stretch import Entries
 
 _STATUS = {
     Appended.RECORDED: (Status.RECORDED, ""),
@@ -46,12 +48,13 @@ class Collector:
         receipts = iter(recorded)
         return [refused or next(receipts) for refused in verdicts]
 
-    async def _record(self, votes: Sequence[Vote], values: Sequence[bytes]) -> list[Receipt]:
+    async def _record(self, votes: Sequence[Vote], values: Sequence[bytes]) -> Sequence[Receipt]:
         if not votes:
             return []
-        keys = [vote.id.encode() for vote in votes]
-        entries = list(map(Entry, keys, values, partitions_of(keys, self._log.partitions)))
-        outcomes = await self._log.append(entries)
+        keys = keys_of(votes)
+        outcomes = await self._log.append(Entries(keys, values, partitions_of(keys, self._log.partitions)))
+        if outcomes.count(Appended.RECORDED) == len(votes):
+            return Recorded(votes)
         return [Receipt(vote.id, *_STATUS[outcome]) for vote, outcome in zip(votes, outcomes, strict=True)]
 
     async def ready(self) -> None:
@@ -61,6 +64,7 @@ class Collector:
 
 def all_allowed(votes: Sequence[Vote], contests: Mapping[str, Contest]) -> bool:
     """Whether `judge` certainly refuses none of the votes: what many have in common is looked at once."""
+    votes = samples_of(votes)
     stamps = [vote.cast_at for vote in votes]
     for contest_id in {vote.contest for vote in votes}:
         contest = contests.get(contest_id)
@@ -96,7 +100,8 @@ class NearIntake:
         """As `aplauso.ports.intake.Intake`."""
         if self._closed:
             return [Receipt(vote.id, Status.NOT_RECORDED, "not-recorded", "", "stopping") for vote in votes]
-        return await self._collector.collect(votes, [encode(vote) for vote in votes])
+        values = votes.values() if isinstance(votes, Lot) else [encode(vote) for vote in votes]
+        return await self._collector.collect(votes, values)
 
     async def close(self) -> None:
         """As `aplauso.ports.intake.Intake`."""

@@ -1,11 +1,13 @@
 """What the gateway asks of whoever takes its votes: the collector, near or far."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
-from typing import Protocol
+from itertools import repeat
+from typing import Protocol, overload
 
 import msgspec
 
+from aplauso.domain.lot import ids_of
 from aplauso.domain.vote import Vote
 
 
@@ -38,6 +40,43 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
     field: str = ""
     detail: str = ""
+
+
+class Recorded(Sequence[Receipt]):
+    """The receipts of votes all of which are recorded, as nearly always; each is made when it is asked for.
+
+    Args:
+        votes: in order.
+    """
+
+    __slots__ = ("_votes",)
+
+    def __init__(self, votes: Sequence[Vote]) -> None:
+        self._votes = votes
+
+    def __len__(self) -> int:
+        return len(self._votes)
+
+    @overload
+    def __getitem__(self, at: int) -> Receipt: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> "Recorded": ...
+
+    def __getitem__(self, at: int | slice) -> "Receipt | Recorded":
+        if isinstance(at, slice):
+            return Recorded(self._votes[at])
+        return Receipt(self._votes[at].id, Status.RECORDED)
+
+    def __iter__(self) -> Iterator[Receipt]:
+        return map(Receipt, ids_of(self._votes), repeat(Status.RECORDED))
+
+
+def joined(votes: Sequence[Vote], parts: Sequence[Sequence[Receipt]]) -> Sequence[Receipt]:
+    """The receipts of votes that were handed in by parts."""
+    if parts and all(isinstance(part, Recorded) for part in parts):
+        return Recorded(votes)
+    return [receipt for part in parts for receipt in part]
 
 
 class Intake(Protocol):

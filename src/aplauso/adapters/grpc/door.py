@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar
 
 import structlog
@@ -13,14 +14,15 @@ from uuid_utils import uuid7
 from aplauso.adapters.grpc.guard import Guard
 from aplauso.adapters.grpc.wire import NOTHING_RECORDED, all_recorded, to_wire, undecided
 from aplauso.domain.batch import read_batch
-from aplauso.domain.columns import Columns
+from aplauso.domain.columns import FEW, Columns, are_uuids
 from aplauso.domain.contest import Contest
 from aplauso.domain.errors import BadRecord, InvalidVote, NotOpen, Refused, UnknownContest
+from aplauso.domain.lot import REST, TAGS, Form, Lot
 from aplauso.domain.record import check, encode, from_message
 from aplauso.domain.vote import Ballot, Vote, make_vote
 from aplauso.flow.cast import choose_default
 from aplauso.ports.clock import Clock
-from aplauso.ports.intake import Receipt, Status
+from aplauso.ports.intake import Receipt, Recorded, Status
 from aplauso.v1 import collector_pb2 as pb
 from aplauso.v1 import confproto_pb2 as older
 from aplauso.v1 import vote_pb2
@@ -33,8 +35,7 @@ MAX_VOTES: Final = 10_000
 """Votes of a call, at most."""
 MAX_SKEW: Final = 60_000
 """Milliseconds that a gateway's stamp may differ from the collector's clock."""
-ID_BYTES: Final = slice(2, 38)
-"""Where the id stands in a vote as `aplauso.domain.record.encode` writes it."""
+_ID: Final = slice(len(TAGS), REST)
 _MARGIN: Final = 0.25  # seconds before the call's deadline at which it is answered: the way back takes time
 _REFUSED: Final = ((NOTHING_RECORDED, "1"),)
 
@@ -101,7 +102,7 @@ class Door:
         if votes is None:
             return await self._answer(await _parse(_read_each, values, context), gateway, context)
         receipts = await self._collect(votes, values, context)
-        if all(receipt.status is Status.RECORDED for receipt in receipts):
+        if isinstance(receipts, Recorded):
             return all_recorded(votes)
         return _reply([to_wire(receipt, vote.cast_at) for receipt, vote in zip(receipts, votes, strict=True)])
 
@@ -197,22 +198,30 @@ class Door:
             await asyncio.wait(self._calls, timeout=1.0)
 
 
-def plain_votes(values: Sequence[bytes], now: int) -> list[Vote] | None:
+def plain_votes(values: Sequence[bytes], now: int) -> Lot | None:
     """The votes of a gateway's batch, when all are just as a gateway writes them and none is to be refused here.
 
-    None when each has to be looked at, or when they are so few that it costs no more.
+    None when each has to be looked at, or when they are so few that it costs no more. Votes that differ in their ids
+    alone are looked at once, but for the ids.
 
     Args:
         values: the bytes of each.
         now: the collector's clock, in milliseconds since the epoch.
     """
-    found = read_batch([value[ID_BYTES] for value in values], values, 0, 1)
+    keys = [value[_ID] for value in values]
+    if len(keys) < FEW or not are_uuids(keys) or not all(map(bytes.startswith, values, repeat(TAGS))):
+        return None
+    rests = [value[REST:] for value in values]
+    places = dict(zip(rests, range(len(rests)), strict=True))
+    samples = [*places.values(), *range(FEW)]  # so few alone would not be read by columns
+    found = read_batch([keys[at] for at in samples], [values[at] for at in samples], 0, 1)
     # What a parser had to read may hold fields that this collector does not know.
     if not isinstance(found, Columns) or found.odd:
         return None
     if max(found.stamps) - now > MAX_SKEW or now - min(found.stamps) > MAX_SKEW:
         return None
-    return found.votes()
+    forms = {rest: Form(vote, rest) for rest, vote in zip(places, found.votes(), strict=False)}
+    return Lot(keys, list(map(forms.__getitem__, rests)))
 
 
 def _read_each(values: Sequence[bytes]) -> list[vote_pb2.Vote]:

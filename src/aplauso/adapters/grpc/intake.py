@@ -28,9 +28,10 @@ from aplauso.adapters.grpc.wire import (
     undecided,
 )
 from aplauso.domain.errors import Misconfigured, NotRecorded, Unavailable
+from aplauso.domain.lot import Lot
 from aplauso.domain.record import encode_batch
 from aplauso.domain.vote import Vote
-from aplauso.ports.intake import Receipt, Status
+from aplauso.ports.intake import Receipt, Recorded, Status, joined
 from aplauso.v1 import collector_pb2 as pb
 
 BATCH: Final = 1_000
@@ -128,8 +129,7 @@ class GrpcIntake:
             if len(votes) <= BATCH:
                 return await self._hand_in(votes) if votes else []
             chunks = [votes[at : at + BATCH] for at in range(0, len(votes), BATCH)]
-            parts = await asyncio.gather(*map(self._hand_in, chunks))
-            return [receipt for part in parts for receipt in part]
+            return joined(votes, await asyncio.gather(*map(self._hand_in, chunks)))
         finally:
             self._submissions -= 1
             if not self._submissions:
@@ -145,12 +145,12 @@ class GrpcIntake:
 
     async def _hand_in(self, votes: Sequence[Vote]) -> Sequence[Receipt]:
         """Sends a batch, in halves when it is too large for a message."""
-        body = encode_batch(votes)
+        body = votes.encode() if isinstance(votes, Lot) else encode_batch(votes)
         if len(body) <= _BYTES or len(votes) == 1:
             return await self._send(votes, body)
         middle = len(votes) // 2
-        one, other = await asyncio.gather(self._hand_in(votes[:middle]), self._hand_in(votes[middle:]))
-        return [*one, *other]
+        halves = votes[:middle], votes[middle:]
+        return joined(votes, await asyncio.gather(*map(self._hand_in, halves)))
 
     async def _send(self, votes: Sequence[Vote], body: bytes) -> Sequence[Receipt]:
         """Sends a batch to the collector whose turn it is, to another one only when it has certainly not arrived."""
@@ -180,7 +180,7 @@ class GrpcIntake:
 
     def _read(self, votes: Sequence[Vote], line: _Line, reply: bytes) -> Sequence[Receipt]:
         if reply == all_recorded(votes):  # as nearly always: nothing has to be read
-            return [Receipt(vote.id, Status.RECORDED) for vote in votes]
+            return Recorded(votes)
         try:
             receipts = pb.BatchReceipt.FromString(reply).receipts
         except DecodeError as error:
