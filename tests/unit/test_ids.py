@@ -92,10 +92,10 @@ def test_about_one_id_is_made_for_each_that_is_given() -> None:
     made = 0
     make = ids._make
 
-    def counted() -> None:
+    def counted(count: int) -> None:
         nonlocal made
-        made += 1
-        make()
+        made += count
+        make(count)
 
     ids._make = counted  # type: ignore[method-assign]
     for _ in range(20_000):
@@ -109,3 +109,24 @@ def test_a_log_of_one_partition_takes_any_id() -> None:
     ids = SteeredIds(1)
     assert len({ids() for _ in range(100)}) == 100
     assert ids._ready == [[]]
+
+
+def test_many_ids_are_those_of_so_many_calls() -> None:
+    """They are of one partition, 256 at most, then of another; each partition gets as much as any other."""
+    ids = SteeredIds(PARTITIONS, Hand())
+    first, rest = ids.many(MOST // 2), ids.many(MOST * PARTITIONS - MOST // 2)
+    given = [each.decode() for each in first + rest]
+    assert len(set(given)) == len(given) == MOST * PARTITIONS
+    assert all(map(is_anonymous, given))
+    runs = [{partition(each) for each in given[at : at + MOST]} for at in range(0, len(given), MOST)]
+    assert sorted(map(tuple, runs)) == [(at,) for at in range(PARTITIONS)]
+    assert sum(map(len, ids._ready)) < MOST * PARTITIONS
+    assert ids.many(0) == []
+
+
+def test_single_ids_and_many_share_a_moment() -> None:
+    """A single vote's id lies where the batch's of the same moment do, and none is given twice."""
+    ids = SteeredIds(PARTITIONS, Hand())
+    given = [ids()] + [each.decode() for each in ids.many(10)] + [ids()]
+    assert len({partition(each) for each in given}) == 1
+    assert len(set(given)) == 12

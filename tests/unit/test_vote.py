@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aplauso.domain.contest import Scale
 from aplauso.domain.errors import InvalidVote, MalformedBody, NotOpen
-from aplauso.domain.vote import Ballot, Vote, id_from_key, make_vote, parse_ballot
+from aplauso.domain.vote import Ballot, Vote, id_from_key, keys_of_lines, make_vote, parse_ballot
 from unit.fakes import NOW, a_contest
 
 GOOD = {"name": "Alux Nahual", "album": "Sub", "year": "1995", "rank": "3"}
@@ -157,6 +157,14 @@ def test_an_id_from_a_key_is_a_length_prefixed_digest(contest: str, key: str, li
 def test_different_arguments_give_different_ids(arguments: set[tuple[str, str, int | None]]) -> None:
     """Contest, key and line are told apart wherever one ends and the next begins."""
     assert len({id_from_key(*each) for each in arguments}) == len(arguments)
+
+
+@given(st.text(max_size=20), KEYS, st.lists(st.integers(1, 10_000), max_size=20))
+def test_the_ids_of_lines_are_the_same_together(contest: str, key: str, lines: list[int]) -> None:
+    """A batch gives each of its lines the id that the line has alone."""
+    assert [made.decode() for made in keys_of_lines(contest, key, lines)] == [
+        id_from_key(contest, key, line) for line in lines
+    ]
 
 
 def test_a_key_and_a_line_never_meet() -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from uuid_utils import uuid7
 
-from aplauso.domain.record import partition_of
+from aplauso.domain.record import partitions_of
 
 MOMENT: Final = 0.008
 """Seconds for which ids are of one partition: about as long as a batch of single votes is gathered."""
@@ -32,7 +32,7 @@ class SteeredIds:
     def __init__(self, partitions: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._partitions = partitions
         self._clock = clock
-        self._ready: list[list[str]] = [[] for _ in range(partitions)]
+        self._ready: list[list[bytes]] = [[] for _ in range(partitions)]
         self._turns: list[int] = []
         self._wanted = self._ready[0]
         self._until = self._fresh_until = 0.0
@@ -46,8 +46,23 @@ class SteeredIds:
         self._left -= 1
         wanted = self._wanted
         while not wanted:
-            self._make()
-        return wanted.pop()
+            self._make(self._partitions)
+        return wanted.pop().decode()
+
+    def many(self, count: int) -> list[bytes]:
+        """New ids, in UTF-8, for votes that came together: those that so many calls would give."""
+        given: list[bytes] = []
+        while missing := count - len(given):
+            now = self._clock()
+            if now >= self._until or not self._left:
+                self._turn(now)
+            share = min(missing, self._left)
+            self._left -= share
+            while (short := share - len(self._wanted)) > 0:
+                self._make(short * self._partitions)
+            given += self._wanted[-share:]
+            del self._wanted[-share:]
+        return given
 
     def _turn(self, now: float) -> None:
         """Another partition's moment begins. They are dealt like cards: in no order, and each as often as any other."""
@@ -60,6 +75,8 @@ class SteeredIds:
         self._wanted = self._ready[self._turns.pop()]
         self._until, self._left = now + MOMENT, MOST
 
-    def _make(self) -> None:
-        made = str(uuid7())
-        self._ready[partition_of(made.encode(), self._partitions)].append(made)
+    def _make(self, count: int) -> None:
+        """Makes so many, of any partitions: together they cost half."""
+        made = [str(uuid7()).encode() for _ in range(count)]
+        for key, partition in zip(made, partitions_of(made, self._partitions), strict=True):
+            self._ready[partition].append(key)
