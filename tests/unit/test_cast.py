@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any
 
+import msgspec
 import pytest
 
 from aplauso.domain.errors import AplausoError, InvalidVote, NotOpen, NotRecorded, Undecided, UnknownContest
@@ -286,10 +287,12 @@ async def test_a_key_gives_the_same_vote_every_time() -> None:
     intake = FakeIntake()
     cast, key = caster(intake), str(uuid.UUID(int=5))
     assert await soon(cast.cast(a_contest(), BALLOT, key)) == id_from_key("gt", key)
-    votes = [cast.stamp(a_contest(), BALLOT, key, line, cast.now()) for line in (1, 2)]
-    assert [vote.id for vote in votes] == [id_from_key("gt", key, 1), id_from_key("gt", key, 2)]
-    assert cast.stamp(a_contest(), BALLOT, None, 1, NOW).id == anonymous_id(1)
-    assert {receipt.status for receipt in await soon(cast.cast_many(votes))} == {Status.RECORDED}
+    keyed, anonymous = cast.lines(a_contest(), key, cast.now()), cast.lines(a_contest(), None, NOW)
+    for lines in (keyed, anonymous):
+        lines.take([msgspec.json.encode(BALLOT)] * 2)
+    assert [vote.id for vote in keyed.lot()] == [id_from_key("gt", key, 1), id_from_key("gt", key, 2)]
+    assert [vote.id for vote in anonymous.lot()] == [anonymous_id(1), anonymous_id(2)]
+    assert {receipt.status for receipt in await soon(cast.cast_many(keyed.lot()))} == {Status.RECORDED}
 
 
 @pytest.mark.parametrize(

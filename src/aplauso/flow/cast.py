@@ -6,6 +6,7 @@ than a moment for company, and nobody at all when the way is free.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -19,9 +20,10 @@ from aplauso.domain.errors import (
     Undecided,
     UnknownContest,
 )
-from aplauso.domain.vote import Ballot, Vote, id_from_key, make_vote
+from aplauso.domain.vote import Ballot, Vote, id_from_key, keys_of_lines, make_vote
+from aplauso.flow.lines import Lines
 from aplauso.ports.clock import Clock
-from aplauso.ports.intake import Intake, Receipt, Status
+from aplauso.ports.intake import Intake, Receipt, Status, joined
 
 Answered = Callable[[Receipt], None]
 """Is told what became of a vote."""
@@ -87,8 +89,7 @@ class Batcher:
         self._batches.update(batches)
         for batch in batches:
             batch.add_done_callback(self._batches.discard)
-        parts = await asyncio.shield(asyncio.gather(*batches))
-        return [receipt for part in parts for receipt in part]
+        return joined(votes, await asyncio.shield(asyncio.gather(*batches)))
 
     async def close(self) -> None:
         """Refuses what comes from now on, and answers what is under way."""
@@ -156,15 +157,22 @@ class Caster:
         batcher: where votes go.
         clock: gives the stamps.
         new_id: gives anonymous votes their UUIDv7.
+        new_keys: gives so many at once, in UTF-8; without it, they are asked for one by one.
     """
 
     def __init__(
-        self, contests: Mapping[str, Contest], batcher: Batcher, clock: Clock, new_id: Callable[[], str]
+        self,
+        contests: Mapping[str, Contest],
+        batcher: Batcher,
+        clock: Clock,
+        new_id: Callable[[], str],
+        new_keys: Callable[[int], Sequence[bytes]] | None = None,
     ) -> None:
         self.contests = contests
         self._batcher = batcher
         self._clock = clock
         self._new_id = new_id
+        self._new_keys = new_keys or (lambda count: [new_id().encode() for _ in range(count)])
 
     def contest(self, contest_id: str) -> Contest:
         """The contest of an id. Raises `UnknownContest`."""
@@ -198,10 +206,11 @@ class Caster:
             return receipt.id
         raise failure(receipt)
 
-    def stamp(self, contest: Contest, ballot: Ballot, key: str | None, line: int, at: int) -> Vote:
-        """Makes the vote of one line of a batch. Raises `NotOpen` and `InvalidVote`."""
-        vote_id = self._new_id() if key is None else id_from_key(contest.id, key, line)
-        return make_vote(ballot, contest, vote_id, at)
+    def lines(self, contest: Contest, key: str | None, at: int) -> Lines:
+        """Begins a batch, stamped `at`, in a contest that is open then; with a key, its lines' ids come from it."""
+        if key is None:
+            return Lines(contest, at, lambda numbers: self._new_keys(len(numbers)))
+        return Lines(contest, at, partial(keys_of_lines, contest.id, key))
 
     async def cast_many(self, votes: Sequence[Vote]) -> Sequence[Receipt]:
         """Casts the votes of a batch and returns their receipts, in order. Raises `NotRecorded`."""

@@ -9,11 +9,12 @@ from typing import Any, Final
 import msgspec
 
 from aplauso.domain.contest import Contest
-from aplauso.domain.errors import AplausoError, FieldError, InvalidVote
-from aplauso.domain.vote import KEY, Vote, parse_ballot
+from aplauso.domain.errors import FieldError, InvalidVote
+from aplauso.domain.vote import KEY, parse_ballot
 from aplauso.flow.cast import Caster, failure
+from aplauso.flow.lines import Lines, cut
 from aplauso.metrics import Metrics
-from aplauso.ports.intake import Receipt, Status
+from aplauso.ports.intake import Receipt, Recorded, Status
 from aplauso.web.http import Body, HTTPError, Request, Response
 
 VOTE_BYTES: Final = 16 * 1024
@@ -98,34 +99,16 @@ class Votes:
             raise InvalidVote([FieldError("Idempotency-Key", "must be 16 to 128 visible ASCII characters")])
         lines = split_lines(request.body)
         contest.check_window(now := self._caster.now())
-        votes, numbers, rejected = await self._stamp(contest, lines, key, now)
-        receipts = await self._caster.cast_many(votes)
+        batch = await _taken(lines, self._caster.lines(contest, key, now))
+        receipts = await self._caster.cast_many(batch.lot())
         if receipts and all(receipt.status is Status.NOT_RECORDED for receipt in receipts):
             raise failure(receipts[0])  # who looks at the status alone must not take the batch for done
-        answer = summary(receipts, numbers, rejected)
+        answer = summary(receipts, batch)
         self._note(contest.id, answer["recorded"], time.perf_counter() - started)
         for line in answer["rejected"]:
             self._metrics.refused.labels(line.pop("reason")).inc()
         headers = [("content-type", _JSON), ("x-request-id", request.id)]
         return Response(200, headers, msgspec.json.encode(answer))
-
-    async def _stamp(
-        self, contest: Contest, lines: Sequence[bytes], key: str | None, now: int
-    ) -> tuple[list[Vote], list[int], list[dict[str, Any]]]:
-        """The votes of a batch, the number of each one's line, and the lines that are none."""
-        votes, numbers, rejected = [], [], []
-        for number, line in enumerate(lines, start=1):
-            if number % BREATH == 0:
-                await asyncio.sleep(0)
-            if not line or line.isspace():
-                continue
-            try:
-                votes.append(self._caster.stamp(contest, parse_ballot(line), key, number, now))
-            except AplausoError as error:
-                rejected.append({"line": number, "error": str(error), "reason": error.reason})
-            else:
-                numbers.append(number)
-        return votes, numbers, rejected
 
     def _note(self, contest: str, votes: int, seconds: float) -> None:
         """Counts per batch, not per vote: `flush` brings it to the metrics."""
@@ -179,17 +162,23 @@ def split_lines(body: bytes) -> list[bytes]:
     return lines
 
 
-def summary(receipts: Sequence[Receipt], numbers: Sequence[int], rejected: list[dict[str, Any]]) -> dict[str, Any]:
+async def _taken(lines: Sequence[bytes], batch: Lines) -> Lines:
+    """The batch once it has taken all lines, between which single votes get their turn."""
+    for part in cut(lines, BREATH):
+        batch.take(part)
+        await asyncio.sleep(0)
+    return batch
+
+
+def summary(receipts: Sequence[Receipt], batch: Lines) -> dict[str, Any]:
     """The answer to a batch. Lines that were not recorded stand with the rejected ones: they may be sent again."""
-    undecided = []
-    recorded = 0
-    for receipt, number in zip(receipts, numbers, strict=True):
-        if receipt.status is Status.RECORDED:
-            recorded += 1
-        elif receipt.status is Status.UNDECIDED:
+    errors, undecided = dict(batch.faults), []
+    doubtful = () if isinstance(receipts, Recorded) else zip(receipts, batch.numbers, strict=True)
+    for receipt, number in doubtful:
+        if receipt.status is Status.UNDECIDED:
             undecided.append({"line": number, "id": receipt.id})
-        else:
-            error = failure(receipt)
-            rejected.append({"line": number, "error": str(error), "reason": error.reason})
-    rejected.sort(key=lambda line: line["line"])
+        elif receipt.status is not Status.RECORDED:
+            errors[number] = failure(receipt)
+    rejected = [{"line": line, "error": str(why), "reason": why.reason} for line, why in sorted(errors.items())]
+    recorded = len(receipts) - len(undecided) - (len(errors) - len(batch.faults))
     return {"recorded": recorded, "rejected": rejected, "undecided": undecided}

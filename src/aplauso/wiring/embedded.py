@@ -46,7 +46,8 @@ class Embedded:
         self.log: VoteLog = SqliteLog(directory.log, appended=self._wake)
         self.collector = Collector(contests, self.log)
         self.clock = SystemClock()
-        self.caster = Caster(contests, Batcher(NearIntake(self.collector), limits(settings)), self.clock, SteeredIds(1))
+        batcher, ids = Batcher(NearIntake(self.collector), limits(settings)), SteeredIds(1)
+        self.caster = Caster(contests, batcher, self.clock, ids, ids.many)
 
     def _wake(self) -> None:
         for event in self._arrivals:

@@ -23,4 +23,4 @@ class GatewayParts:
             deadline=settings.call_seconds,
         )
         ids = SteeredIds(settings.partitions)
-        self.caster = Caster(contests, Batcher(self.intake, limits(settings)), SystemClock(), ids)
+        self.caster = Caster(contests, Batcher(self.intake, limits(settings)), SystemClock(), ids, ids.many)
