@@ -40,6 +40,27 @@ GRPC: Final = (
         unit("grpc_door", "test_a_batch_with_a_field_that_is_unknown_is_looked_at_vote_by_vote"),
     ),
     mutant(
+        "gRPC collector: of votes that are alike only one id is looked at", "adapters/grpc/door.py",
+        "or not are_uuids(keys) or", "or",
+        unit("grpc_door", "test_votes_that_differ_in_their_ids_alone_are_looked_at_once"),
+    ),
+    mutant(
+        "gRPC collector: what stands before the id is not looked at", "adapters/grpc/door.py",
+        " or not all(map(bytes.startswith, values, repeat(TAGS)))", "",
+        unit("grpc_door", "test_votes_that_differ_in_their_ids_alone_are_looked_at_once"),
+    ),
+    mutant(
+        "gateway: ids of a batch are given again", "adapters/system/ids.py",
+        "            del self._wanted[-share:]\n", "",
+        unit("ids", "test_many_ids_are_those_of_so_many_calls"),
+    ),
+    mutant(
+        "gateway: a batch's wrong lines are numbered as if they were not there", "flow/lines.py",
+        "numbers = [number for number, form in zip(numbers, forms, strict=True) if form]",
+        "numbers = range(numbers[0], numbers[0] + len([*filter(None, forms)]))",
+        unit("lines", "test_a_batch_is_what_its_lines_are_alone"),
+    ),
+    mutant(
         "Kafka log: a call is used again before all of its records are told of", "adapters/kafka/producer.py",
         "if call.complete and len(self._spare) < _SPARE:", "if len(self._spare) < _SPARE:",
         unit("killers", "test_a_call_is_used_again_only_once_it_is_complete"),

@@ -156,11 +156,11 @@ MONGO: Final = (
 KAFKA: Final = (
     mutant(
         "Kafka log: the acknowledgement before the delivery", "adapters/kafka/producer.py",
-        "results[index] = Appended.UNDECIDED  # before", "results[index] = Appended.RECORDED  # before", _HUNG,
+        "_RESULTS: Final = (Appended.UNDECIDED, ", "_RESULTS: Final = (Appended.RECORDED, ", _HUNG,
     ),
     mutant(
         "Kafka log: nobody waits for the delivery", "adapters/kafka/log.py",
-        "results, error = list(call.results), call.error", "results, error = [Appended.RECORDED] * len(entries), None",
+        "results, error = call.results, call.error", "results, error = [Appended.RECORDED] * len(entries), None",
         _HUNG,
     ),
     mutant(
@@ -169,7 +169,7 @@ KAFKA: Final = (
     ),
     mutant(
         "Kafka log: a record that was never handed over is called undecided", "adapters/kafka/producer.py",
-        "                results[index] = Appended.NOT_RECORDED\n", "",
+        "known + [Appended.NOT_RECORDED]", "known + [Appended.UNDECIDED]",
         unit("killers", "test_what_the_producer_does_not_take_is_not_recorded"),
     ),
     mutant(

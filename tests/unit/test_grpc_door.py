@@ -34,8 +34,9 @@ def test_votes_that_differ_in_their_ids_alone_are_looked_at_once() -> None:
     lot = plain_votes(values, NOW)
     assert lot is not None
     assert (list(lot), len(lot.samples()), lot.values()) == (votes, 2, values)
-    for wrong in (values[5].replace(b"-7", b"-4", 1), values[5].replace(b"\n$", b"\n#", 1), values[5][:37], b""):
-        assert plain_votes([*values[:5], wrong, *values[6:]], NOW) is None
+    at = 2 * FEW
+    for wrong in (values[at].replace(b"-7", b"-4", 1), values[at].replace(b"\n$", b"\n#", 1), values[at][:37], b""):
+        assert plain_votes([*values[:at], wrong, *values[at + 1 :]], NOW) is None
 
 
 @pytest.mark.parametrize("skew", [-MAX_SKEW - 1, MAX_SKEW + 1])
