@@ -58,7 +58,7 @@ def test_ids_and_keys_are_those_of_the_votes(votes: list[Vote]) -> None:
     """Of a lot as of a list."""
     ids = [vote.id for vote in votes]
     for each in (votes, lot_of(votes)):
-        assert (ids_of(each), [key.decode() for key in keys_of(each)]) == (ids, ids)
+        assert (list(ids_of(each)), [key.decode() for key in keys_of(each)]) == (ids, ids)
 
 
 @given(VOTES, st.slices(12))

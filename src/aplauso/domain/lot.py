@@ -89,9 +89,9 @@ def _vote(key: bytes, form: Form) -> Vote:
     )
 
 
-def ids_of(votes: Sequence[Vote]) -> list[str]:
+def ids_of(votes: Sequence[Vote]) -> Iterator[str]:
     """The ids of votes, in order."""
-    return [key.decode() for key in votes.keys] if isinstance(votes, Lot) else [vote.id for vote in votes]
+    return map(bytes.decode, votes.keys) if isinstance(votes, Lot) else (vote.id for vote in votes)
 
 
 def keys_of(votes: Sequence[Vote]) -> Sequence[bytes]:

@@ -34,7 +34,7 @@ from aplauso.domain.vote import Vote
 from aplauso.ports.intake import Receipt, Recorded, Status, joined
 from aplauso.v1 import collector_pb2 as pb
 
-BATCH: Final = 1_000
+BATCH: Final = 2_500
 """Votes of a call, at most: what a call costs is shared by them, and the collector has others to answer."""
 _BYTES: Final = MAX_MESSAGE // 2
 """Bytes of a call, at most: of the largest votes there are, fewer go together."""

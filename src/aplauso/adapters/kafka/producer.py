@@ -16,7 +16,7 @@ from aplauso.ports.stretch import entry_columns
 _LOG: Final = logging.getLogger(__name__)
 LINGER_MS: Final = 2
 """How long a record waits for others of its partition."""
-_SPARE: Final = 32  # calls that are kept to be used again
+_SPARE: Final = 16  # calls that are kept to be used again
 _POLL: Final = 0.1  # seconds that an idle poll waits; a report wakes it
 _ON_ITS_WAY, _DELIVERED, _FAILED = range(3)
 _RESULTS: Final = (Appended.UNDECIDED, Appended.RECORDED, Appended.UNDECIDED)
