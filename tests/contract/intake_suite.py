@@ -8,6 +8,7 @@ from uuid_utils import uuid7
 
 from aplauso.adapters.system.clock import SystemClock
 from aplauso.domain.contest import Contest
+from aplauso.domain.lot import Lot, form_of
 from aplauso.domain.record import encode
 from aplauso.domain.vote import Ballot, Vote, make_vote
 from aplauso.ports.intake import Intake, Receipt, Status
@@ -118,11 +119,23 @@ class IntakeSuite:
 
     async def test_many(self, world: World) -> None:
         """A batch of any size is taken, each vote once."""
-        votes = [vote(f"{'ü' * 190}{n}") for n in range(2_500)]
+        votes = [vote(f"{'ü' * 190}{n}") for n in range(6_000)]
         receipts = await world.intake.submit(votes)
         assert [receipt.id for receipt in receipts] == [v.id for v in votes]
         assert {receipt.status for receipt in receipts} == {Status.RECORDED}
         assert sorted(world.authority.ids) == sorted(v.id for v in votes)
+
+    async def test_lot(self, world: World) -> None:
+        """Votes that travel as a lot arrive, and are answered, as each of them alone, all of them recorded or not."""
+        for names in (("Marimba", "Son"), ("Marimba", "refused", "not-recorded", "undecided")):
+            world.authority.taken.clear()
+            forms = [form_of(vote(name)) for name in names]
+            lot = Lot([str(uuid7()).encode() for _ in range(3_000)], [forms[n % len(names)] for n in range(3_000)])
+            receipts = await world.intake.submit(lot)
+            assert list(receipts) == [_verdict(v) for v in lot]
+            kept = {v.id: (v, encode(v)) for v in lot if v.name not in ("refused", "not-recorded")}
+            assert {v.id: (v, value) for v, value in world.authority.taken} == kept
+            assert len(world.authority.taken) == len(kept)
 
     async def test_at_once(self, world: World) -> None:
         """Submissions may be under way at once; each gets its own answers."""
