@@ -284,8 +284,9 @@ class RemembersAllForEver(FakeStandings):
             else:
                 tally.memory.keyed.add(vote.id)
                 again = PartitionTally()
-                again.contests = tally.contests
+                again.contests.update(tally.contests)
                 new += again.fold([vote])
+                tally.contests.update(again.contests)
         return new
 
 

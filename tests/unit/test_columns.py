@@ -3,14 +3,17 @@
 import itertools
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aplauso.domain import tally
 from aplauso.domain.batch import decode_batch, read_batch
 from aplauso.domain.columns import FEW, KINDS, Columns, Kinds, are_uuids, take_apart
 from aplauso.domain.errors import BadRecord
 from aplauso.domain.record import UUID, decode, encode, to_message
-from aplauso.domain.tally import SLOT_MS, PartitionTally
+from aplauso.domain.sums import Sums
+from aplauso.domain.tally import SLOT_MS, Contests, PartitionTally, count, put_sums
 from aplauso.domain.vote import Vote
 from unit.fakes import NOW, a_vote, anonymous_id, keyed_id, votes_strategy
 
@@ -204,6 +207,31 @@ def test_the_fold_by_columns_is_the_fold_vote_by_vote(votes: list[Vote], cuts: l
         assert (fast.counted, fast.repeated) == (plain.counted, plain.repeated)
         one, other = fast.memory, plain.memory
         assert (one.keyed, one.slots, one.time) == (other.keyed, other.slots, other.time)
+
+
+@settings(deadline=None)
+@given(st.lists(votes_strategy() | spread_votes(), max_size=40), st.sets(st.integers(0, 39)), st.integers(0, 40))
+def test_sums_are_standings_of_the_votes_that_are_not_repeated(votes: list[Vote], some: set[int], cut: int) -> None:
+    """Votes added up by kind, in two parts, become the standings of those that were not called repeated, and go."""
+    repeated = {at for at in some if at < len(votes)}
+    sums, standings = Sums(), Contests()
+    for start, stop in ((0, cut), (cut, len(votes))):
+        sums.add(columns_of(votes[start:stop]), {at - start for at in repeated if start <= at < stop})
+    put_sums(sums, standings)
+    assert standings == count(vote for at, vote in enumerate(votes) if at not in repeated)
+    assert (len(sums), [*sums.take()]) == (0, [])
+
+
+def test_sums_of_many_kinds_are_put_into_standings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many names are made up, a partition keeps sums of so many kinds at most, and counts all of them."""
+    monkeypatch.setattr(tally, "_KINDS", 5)
+    votes = [a_vote(serial, f"Band {serial % 20}") for serial in range(60)]
+    fast, plain = PartitionTally(), PartitionTally()
+    for at in range(0, 60, 4):
+        fast.fold_columns(columns_of(votes[at : at + 4]))
+        assert len(fast._sums) <= 5
+    plain.fold(votes)
+    assert fast.contests == plain.contests
 
 
 def columns_of(votes: list[Vote]) -> Columns:

@@ -6,16 +6,17 @@ are remembered for ever; anonymous ones, which cannot repeat, by their own ten-m
 partition's time (the latest stamp seen) is two slots further, only as a belt.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, compress, islice
-from operator import lt
+from operator import length_hint
 from typing import Final, NamedTuple
 
 import msgspec
 
-from aplauso.domain.columns import Columns, Kind
+from aplauso.domain.columns import Columns
 from aplauso.domain.record import is_anonymous
+from aplauso.domain.sums import Sums
 from aplauso.domain.vote import Vote
 
 SLOT_MS: Final = 600_000
@@ -29,6 +30,11 @@ _HEAD: Final = _WHOLE - 2
 _HEADS: Final = 10_000
 _VERSIONS: Final = slice(14, None, 36)
 """Of ids one after the other, the characters that `is_anonymous` looks at."""
+_IS_ANONYMOUS: Final = bytes(each == ord("7") for each in range(256))
+"""By such a character, whether the id is anonymous."""
+_IS_KEYED: Final = bytes(each != ord("7") for each in range(256))
+_KINDS: Final = 16_384
+"""Sums by so many kinds are put into standings: voters may make up names."""
 
 
 def slot_of(vote_id: str) -> int:
@@ -109,37 +115,16 @@ def count(votes: Iterable[Vote], into: Contests | None = None) -> Contests:
     return contests
 
 
-def count_columns(votes: Columns, repeated: Collection[int], into: Contests) -> None:
-    """Counts votes as `count` does, all but those at the places of the repeated ones: one kind after the other."""
-    is_new = bytearray(b"\1") * len(votes.ids)
-    for at in repeated:
-        is_new[at] = 0
-    kinds, ranks = list(compress(votes.kinds, is_new)), compress(votes.ranks, is_new)
-    stamps, ids = list(compress(votes.stamps, is_new)), list(compress(votes.ids, is_new))
-    counts, sums = Counter[Kind](), Counter[Kind]()
-    for (kind, rank), number in Counter(zip(kinds, ranks, strict=True)).items():
-        counts[kind] += number
-        sums[kind] += number * rank
-    for kind, (at, vote_id) in _earliest(kinds, stamps, ids).items():
-        album = AlbumTally(counts[kind], Spelling(at, vote_id, kind.album))
-        shown = Spelling(at, vote_id, kind.name)
-        tally = BandTally(counts[kind], sums[kind], shown, {kind.record: album})
+def put_sums(sums: Sums, into: Contests) -> None:
+    """Puts sums into standings, which then are what `count` makes of the same votes; the sums are gone."""
+    for kind, votes, rank_sum, (at, vote_id) in sums.take():
+        album = AlbumTally(votes, Spelling(at, vote_id, kind.album))
+        tally = BandTally(votes, rank_sum, Spelling(at, vote_id, kind.name), {kind.record: album})
         bands = into.setdefault(kind.contest, {})
         if kind.band in bands:
             bands[kind.band].merge(tally)
         else:
             bands[kind.band] = tally
-
-
-def _earliest(kinds: Sequence[Kind], stamps: Sequence[int], ids: Sequence[str]) -> dict[Kind, tuple[int, str]]:
-    """By kind, the least stamp and id."""
-    # Votes come nearly in the order of their stamps: few of them are less than the first of their kind.
-    places = dict(zip(reversed(kinds), range(len(kinds) - 1, -1, -1), strict=True))
-    least = {kind: (stamps[at], ids[at]) for kind, at in places.items()}
-    is_less = map(lt, zip(stamps, ids, strict=True), map(least.__getitem__, kinds))
-    for kind, stamp, vote_id in compress(zip(kinds, stamps, ids, strict=True), is_less):
-        least[kind] = min(least[kind], (stamp, vote_id))
-    return least
 
 
 def merge(parts: Iterable[Contests]) -> Contests:
@@ -191,13 +176,14 @@ class Memory:
         Sets are compared as wholes, which comes to the same: an id lies in one slot, and a slot is forgotten for good.
         """
         time = max(self.time, max(stamps, default=0))
-        versions = "".join(ids)[_VERSIONS]
-        anonymous = [vote_id for vote_id, version in zip(ids, versions, strict=True) if version == "7"]
-        slots, forgotten = self._by_slot(anonymous), set[int]()
+        versions = "".join(ids)[_VERSIONS].encode()
+        slots = self._by_slot(list(compress(ids, versions.translate(_IS_ANONYMOUS))))
+        forgotten = set[int]()
         if slots and is_forgotten(min(slots), time):
             forgotten = self._forgotten(ids, stamps)
-            slots = self._by_slot([ids[at] for at, each in enumerate(versions) if each == "7" and at not in forgotten])
-        asked = [(self.keyed, [vote_id for vote_id, version in zip(ids, versions, strict=True) if version != "7"])]
+            kept = [at for at, vote_id in enumerate(ids) if is_anonymous(vote_id) and at not in forgotten]
+            slots = self._by_slot([ids[at] for at in kept])
+        asked = [(self.keyed, list(compress(ids, versions.translate(_IS_KEYED))))]
         asked += [(self.slots.setdefault(slot, set()), some) for slot, some in slots.items()]
         seen, distinct = set[str](), len(forgotten)
         for known, some in asked:
@@ -207,7 +193,7 @@ class Memory:
             distinct += len(found)
         if time > self.time:
             self._move(time)
-        return set() if not seen and distinct == len(ids) else _seen_before(ids, seen, forgotten)
+        return set() if not seen and distinct == len(ids) else _seen_before(ids, seen) - forgotten
 
     def _by_slot(self, anonymous: list[str]) -> dict[int, list[str]]:
         if not anonymous:
@@ -251,17 +237,15 @@ class Memory:
             del self.slots[slot]
 
 
-def _seen_before(ids: Sequence[str], seen: set[str], forgotten: Collection[int]) -> set[int]:
-    """The places of ids that were seen, or stand further in front; those that are forgotten are never seen."""
-    places = set()
-    for at, vote_id in enumerate(ids):
-        if at in forgotten:
-            continue
-        if vote_id in seen:
-            places.add(at)
-        else:
-            seen.add(vote_id)
-    return places
+def _seen_before(ids: Sequence[str], seen: set[str]) -> set[int]:
+    """The places of ids that were seen, or stand further in front."""
+    places, new, rest = set[int](), set(ids) - seen, iter(ids)
+    while True:
+        try:
+            deque(map(new.remove, rest), 0)  # stays inside the interpreter's own code up to the next one that was seen
+            return places
+        except KeyError:
+            places.add(len(ids) - length_hint(rest) - 1)
 
 
 def is_forgotten(slot: int, time: int) -> bool:
@@ -273,10 +257,17 @@ class PartitionTally:
     """One partition folded from its beginning: what a projection's state must equal at the same position."""
 
     def __init__(self) -> None:
-        self.contests: Contests = {}
         self.memory = Memory()
         self.counted = 0
         self.repeated = 0
+        self._contests: Contests = {}
+        self._sums = Sums()
+
+    @property
+    def contests(self) -> Contests:
+        """The standings."""
+        put_sums(self._sums, self._contests)
+        return self._contests
 
     def fold(self, votes: Iterable[Vote]) -> list[Vote]:
         """Counts those of the votes that are new, and returns them in their order."""
@@ -293,7 +284,9 @@ class PartitionTally:
     def fold_columns(self, votes: Columns) -> set[int]:
         """Counts those of the votes that are new, as `fold` does; returns the places of the others."""
         repeated = self.memory.repeats(votes.ids, votes.stamps)
-        count_columns(votes, repeated, self.contests)
+        self._sums.add(votes, repeated)
+        if len(self._sums) > _KINDS:
+            put_sums(self._sums, self._contests)
         self.counted += len(votes.ids) - len(repeated)
         self.repeated += len(repeated)
         return repeated
