@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aplauso.domain import tally
 from aplauso.domain.batch import decode_batch, read_batch
-from aplauso.domain.columns import FEW, KINDS, Columns, Kinds, are_uuids, take_apart
+from aplauso.domain.columns import FEW, KINDS, Columns, Kinds, tagged_ids, take_apart
 from aplauso.domain.errors import BadRecord
 from aplauso.domain.record import UUID, decode, encode, to_message
 from aplauso.domain.sums import Sums
@@ -172,7 +172,8 @@ def test_ids_looked_at_together_are_uuids_if_each_is(ids: list[str], data: st.Da
     if ids and len(ids[0]) == 36:
         at = data.draw(st.integers(0, 35))
         ids = [ids[0][:at] + data.draw(st.sampled_from("-7a8G")) + ids[0][at + 1 :], *ids[1:]]
-    assert are_uuids([each.encode() for each in ids]) == (bool(ids) and all(map(UUID.fullmatch, ids)))
+    tagged = "".join(f"\n${each}" for each in ids).encode()
+    assert tagged_ids([each.encode() for each in ids]) == (tagged if all(map(UUID.fullmatch, ids)) else b"")
 
 
 def spread_votes() -> st.SearchStrategy[Vote]:

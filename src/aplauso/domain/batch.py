@@ -9,7 +9,7 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 from murmurhash2 import murmurhash2
 
-from aplauso.domain.columns import Columns, are_uuids, take_apart
+from aplauso.domain.columns import Columns, take_apart
 from aplauso.domain.contest import ID, MAX_NAME, MAX_RANK
 from aplauso.domain.errors import BadRecord
 from aplauso.domain.record import MAX_BYTES, MAX_STAMP, SEED, UUID, decode, frame
@@ -48,7 +48,7 @@ def read_batch(
     if None not in keys and None not in values:
         with contextlib.suppress(UnicodeDecodeError, BadRecord):  # a key that is no text, or a record to be rejected
             columns = take_apart(keys, values, partition, partitions)  # type: ignore[arg-type]
-    if columns is not None and are_uuids(keys) and _are_in(keys, partition, partitions):  # type: ignore[arg-type]
+    if columns is not None and _are_in(keys, partition, partitions):
         return columns
     votes = _all_good(keys, values, partition, partitions)
     return (

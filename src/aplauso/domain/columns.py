@@ -31,6 +31,9 @@ _ID: Final = slice(len(_TAGS) + 36)
 """The id with what stands before it."""
 _MIDDLE: Final = 10
 """Bytes of the middle before the mark: 28, the year's two, 30, the rank's one, 38, the stamp's first four."""
+_HEAD: Final = slice(_ID.stop, -_MIDDLE)
+_LAST: Final = slice(-_MIDDLE, None)
+"""Where the head and the middle lie in what stands before the mark."""
 _SHAPE: Final = re.compile(
     rb"\((?:[\xec-\xff]\x0e|[\x80-\xff]\x0f|[\x80-\xb4]\x10)"  # 1900 to 1919, to 2047, to 2100
     rb"0[\x01-\x7f]8[\x80-\xff]{4}"
@@ -39,6 +42,14 @@ _PLAIN: Final = b"(\xc4\x0f0\x018\x80\x80\x80\x80"
 """Stands in for a middle of another shape."""
 _SIX_BYTES: Final = range(1 << 35, 1 << 42)
 """Stamps of six bytes: from 1971 to 2109."""
+_SEVEN: Final = b"\x7f" + bytes(7)
+"""The low seven bits of eight bytes."""
+_DIGITS: Final = bytes(ord("0") if each in b"0123456789abcdef" else each for each in range(256))
+"""Makes every digit a nought."""
+_TAGGED: Final = _TAGS + b"00000000-0000-0000-0000-000000000000"
+"""An id with what stands before it, every digit a nought."""
+_VERSION: Final = slice(_TAGGED.index(b"-") + 6, None, len(_TAGGED))
+_VARIANT: Final = slice(_TAGGED.index(b"-") + 11, None, len(_TAGGED))
 _HIGH: Final = bytes(range(128, 256))
 _RANKS: Final = bytes(range(1, 128))
 
@@ -141,21 +152,24 @@ def take_apart(
         UnicodeDecodeError: a key is no text.
     """
     mark = _mark(values[0]) if len(values) >= FEW else b""
-    if not mark:
+    tagged = tagged_ids(keys) if mark else b""
+    if not tagged:
         return None
-    cut = [value.rpartition(mark) for value in values]
-    if [before[_ID] for before, _, _ in cut] != [_TAGS + key for key in keys]:
+    fronts, _, tails = zip(*[value.rpartition(mark) for value in values], strict=True)
+    if (
+        b"".join([front[_ID] for front in fronts]) != tagged
+    ):  # none is longer: together as long, each is what it must be
         return None
-    find, head, middle = known.get, slice(_ID.stop, -_MIDDLE), slice(-_MIDDLE, None)
-    kinds = [find((before[head], after)) for before, _, after in cut]
-    joined, odd = b"".join([before[middle] for before, _, _ in cut]), {}
+    kinds = list(map(known.get, zip([front[_HEAD] for front in fronts], tails, strict=True)))
+    middles = [front[_LAST] for front in fronts]
+    joined, odd = b"".join(middles), {}
     if None in kinds or not _are_plain(joined, len(keys)):
-        parts = _Parts(kinds, [((before[head], after), before[middle]) for before, _, after in cut])
+        parts = _Parts(kinds, [(front[_HEAD], tail) for front, tail in zip(fronts, tails, strict=True)], middles)
         found = _look_closer(parts, lambda at: decode(keys[at], values[at], partition, partitions), known)
         if found is None:
             return None
-        joined, odd = b"".join([each for _, each in parts.cut]), found
-    ids, ranks, stamps = [key.decode() for key in keys], list(joined[4::10]), _stamps(joined, len(keys), mark)
+        joined, odd = b"".join(middles), found
+    ids, ranks, stamps = list(map(bytes.decode, keys)), list(joined[4::10]), _stamps(joined, len(keys), mark)
     for at, vote in odd.items():
         ranks[at], stamps[at] = vote.rank, vote.cast_at
     return Columns(ids, kinds, ranks, stamps, joined, odd)  # type: ignore[arg-type]  # none is None any more
@@ -185,7 +199,8 @@ class _Parts(NamedTuple):
     """What values were cut into: of each its kind if it is known, its head and its tail, and its middle."""
 
     kinds: list[Kind | None]
-    cut: list[tuple[tuple[bytes, bytes], bytes]]
+    ends: list[tuple[bytes, bytes]]
+    middles: list[bytes]
 
 
 def _look_closer(parts: _Parts, read: Callable[[int], Vote], known: Kinds) -> dict[int, Vote] | None:
@@ -194,7 +209,7 @@ def _look_closer(parts: _Parts, read: Callable[[int], Vote], known: Kinds) -> di
     None when a parser for all of them together would be faster. Raises `BadRecord`.
     """
     odd, room = {}, len(parts.kinds) // 8 + 64
-    for at, ((ends, middle), kind) in enumerate(zip(parts.cut, parts.kinds, strict=True)):
+    for at, (kind, ends, middle) in enumerate(zip(*parts, strict=True)):
         has_shape = _SHAPE.fullmatch(middle) is not None
         if has_shape and (found := kind or known.get(ends)):
             parts.kinds[at] = found
@@ -204,28 +219,32 @@ def _look_closer(parts: _Parts, read: Callable[[int], Vote], known: Kinds) -> di
         vote = read(at)
         learnt = known.learn(*ends, vote) if has_shape else None
         if learnt is None:
-            odd[at], parts.cut[at] = vote, (ends, _PLAIN)
+            odd[at], parts.middles[at] = vote, _PLAIN
         parts.kinds[at] = learnt or _kind_of(vote)
     return odd
 
 
 def _stamps(joined: bytes, count: int, mark: bytes) -> list[int]:
     """The stamps in middles: varints, seven bits a byte, the lowest first, all of them shifted at once."""
-    bits = bytearray(4 * count)
+    bits = bytearray(8 * count)
     for at in range(4):
-        bits[at::4] = joined[6 + at :: 10]
-    word, mask = int.from_bytes(bits, "little"), int.from_bytes(b"\x7f\0\0\0" * count, "little")
-    low = word & mask | word >> 1 & mask << 7 | word >> 2 & mask << 14 | word >> 3 & mask << 21
+        bits[at::8] = joined[6 + at :: 10]
     high = (mark[0] & 0x7F) << 28 | mark[1] << 35
-    return [high | each for each in unpack(f"<{count}I", low.to_bytes(4 * count, "little"))]
+    word, mask, rest = (
+        int.from_bytes(each, "little") for each in (bits, _SEVEN * count, high.to_bytes(8, "little") * count)
+    )
+    whole = word & mask | word >> 1 & mask << 7 | word >> 2 & mask << 14 | word >> 3 & mask << 21 | rest
+    return list(unpack(f"<{count}Q", whole.to_bytes(8 * count, "little")))
 
 
-def are_uuids(keys: Sequence[bytes]) -> bool:
-    """Whether every key is `aplauso.domain.record.UUID`, looked at place by place."""
-    joined, count = b"".join(keys), len(keys)
-    dashes = all(joined[at::36] == b"-" * count for at in (8, 13, 18, 23))
-    return (
-        dashes and joined.count(b"-") == 4 * count and {*map(len, keys)} == {36}
-        and not joined.translate(None, b"0123456789abcdef-")
-        and not joined[14::36].translate(None, b"78") and not joined[19::36].translate(None, b"89ab")
+def tagged_ids(keys: Sequence[bytes]) -> bytes:
+    """The keys one after the other, each with `_TAGS` before it; nothing when one is not `aplauso.domain.record.UUID`.
+
+    They are looked at place by place, and told apart by the tags, which no key has in it.
+    """
+    tagged = _TAGS.join([b"", *keys])
+    good = (
+        tagged.translate(_DIGITS) == _TAGGED * len(keys)
+        and not tagged[_VERSION].translate(None, b"78") and not tagged[_VARIANT].translate(None, b"89ab")
     )  # fmt: skip
+    return tagged if good else b""
