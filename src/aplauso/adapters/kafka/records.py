@@ -40,7 +40,15 @@ _HARMLESS: Final = frozenset({KafkaError._PARTITION_EOF, KafkaError._MAX_POLL_EX
 
 def to_stretch(messages: Sequence[AnyMessage]) -> Stretch:
     """Messages of one partition without errors, as records; there is at least one."""
-    return Stretch(messages[0].partition() or 0, *_columns(messages))
+    first, last = messages[0], messages[-1]
+    keys, values = list(map(Message.key, messages)), list(map(Message.value, messages))
+    start, stop, epoch = first.offset() or 0, (last.offset() or 0) + 1, first.leader_epoch()
+    if stop - start != len(messages) or epoch != last.leader_epoch():
+        return Stretch(first.partition() or 0, *_columns(messages))
+    # Offsets grow and epochs never fall in a partition: where the ends leave no room, they tell all between them.
+    return Stretch(
+        first.partition() or 0, range(start, stop), [-1 if epoch is None else epoch] * len(keys), keys, values
+    )
 
 
 def to_stretches(messages: Sequence[AnyMessage]) -> list[Stretch]:
