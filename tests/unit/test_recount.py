@@ -1,7 +1,9 @@
 """Step 5: each difference between the log, the standings and the archive is found, and nothing else is."""
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from threading import Event
 
 import pytest
 from msgspec import structs
@@ -11,8 +13,9 @@ from aplauso.domain.position import Position
 from aplauso.domain.record import decode
 from aplauso.domain.tally import BandTally, Spelling
 from aplauso.domain.vote import Vote
-from aplauso.flow.recount import EXAMPLES, Report, recount
+from aplauso.flow.recount import EXAMPLES, Chunk, Report, _Stretches, recount
 from aplauso.ports.archive import ArchivedVote
+from aplauso.ports.log import Record
 from aplauso.ports.projection import LoggedVote
 from fakes_archive import FakeArchive, FakeArchiveReader, World, archived
 from fakes_log import MemoryReader, MemoryStore
@@ -330,3 +333,31 @@ def test_a_log_that_lost_its_beginning_cannot_be_recounted() -> None:
     system.log.trim(0, 3)
     with pytest.raises(WrongLog):
         system.recount()
+
+
+def test_each_stretch_gets_its_own_chunks() -> None:
+    """Stretches that are asked for in their order get their chunks, those without any none, to the end and beyond."""
+    records = [Record(0, at, 0, None, None) for at in range(4)]
+    chunks: list[Chunk] = [((0, False), records[:1]), ((0, False), records[1:2]), ((1, True), records[2:])]
+    taken = _Stretches(iter(chunks))
+    found = {(at, is_second): list(taken((at, is_second))) for at in range(3) for is_second in (False, True)}
+    assert found.pop((0, False)) == [records[:1], records[1:2]]
+    assert found.pop((1, True)) == [records[2:]]
+    assert not any(found.values())
+
+
+def test_the_next_partition_is_read_while_this_one_is_counted() -> None:
+    """The ends of stretches take no room in front of what is read ahead: the chunk after the next is under way."""
+    system = System()
+    asked = Event()
+
+    class Watched(MemoryReader):
+        def read(self, partition: int, start: int, stop: int) -> Iterable[Sequence[Record]]:
+            if partition == 1:
+                asked.set()
+            return [list(chain.from_iterable(super().read(partition, start, stop)))]
+
+    def counting(done: int, total: int) -> None:
+        assert asked.wait(10), "nobody has asked for the next partition"
+
+    assert recount(Watched(system.log), system.standings, FakeArchiveReader(system.world), counting).ok

@@ -5,7 +5,8 @@ holds beside a running system too. Memory is bounded by the ids of one partition
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Final
 
 import msgspec
@@ -24,6 +25,8 @@ from aplauso.ports.standings import PartitionStandings, StandingsReader
 from aplauso.ports.stretch import columns
 
 Records = Sequence[Record]
+Chunk = tuple[tuple[int, bool], Records]
+"""Records, behind the stretch of the log that they are of: its partition, and whether it lies beyond the first stop."""
 
 EXAMPLES: Final = 20
 """Differences that are told in full; the others are only counted."""
@@ -127,7 +130,8 @@ class _Recount:
         both = {partition: (counted[partition], stops[partition]) for partition in parts}
         # All of the archive against all of the log would not fit into memory: sums tell which partitions differ.
         with ahead(self.stretches(both)) as chunks:
-            sums = {each: self.partition(each, parts[each], *both[each], chunks) for each in parts}
+            taken = _Stretches(chunks)
+            sums = {each: self.partition(each, parts[each], *both[each], taken) for each in parts}
         for votes in self.archive.scan(stops):
             self.report.archived += len(votes)
             for vote in votes:
@@ -139,25 +143,25 @@ class _Recount:
         self.progress(total, total)
         return self.report
 
-    def stretches(self, both: Mapping[int, tuple[int, int]]) -> Generator[Records | None, None, None]:
-        """Each partition's records up to the projection that is behind, and then up to the other; after each, None."""
+    def stretches(self, both: Mapping[int, tuple[int, int]]) -> Generator[Chunk, None, None]:
+        """Each partition's records up to the projection that is behind, and then up to the other."""
         for partition, stops in both.items():
-            for start, stop in ((0, min(stops)), (min(stops), max(stops))):
+            for is_second, start, stop in ((False, 0, min(stops)), (True, min(stops), max(stops))):
                 if start < stop:
-                    yield from self.log.read(partition, start, stop)
-                yield None
+                    for records in self.log.read(partition, start, stop):
+                        yield (partition, is_second), records
 
     def partition(
-        self, partition: int, part: PartitionStandings, counted: int, stored: int, chunks: Iterator[Records | None]
+        self, partition: int, part: PartitionStandings, counted: int, stored: int, taken: "_Stretches"
     ) -> int:
         """Compares a partition's standings; returns the sum of the digests that its archived votes must have."""
         tally = PartitionTally()
-        digests = self.digests(partition, iter(chunks.__next__, None), tally)
+        digests = self.digests(partition, taken((partition, False)), tally)
         if counted <= stored:
             self.compare(partition, tally, part.contests)
-            digests += self.digests(partition, iter(chunks.__next__, None), tally)
+            digests += self.digests(partition, taken((partition, True)), tally)
         else:
-            self.fold(partition, iter(chunks.__next__, None), tally)
+            self.fold(partition, taken((partition, True)), tally)
             self.compare(partition, tally, part.contests)
         self.report.behind += self.ends[partition] - counted
         return digests
@@ -239,6 +243,22 @@ class _Recount:
                     self.report.differ("archive", partition, f"{vote.id} is not as the log has it")
         for vote_id in kept:
             self.report.differ("archive", partition, f"{vote_id} is missing")
+
+
+class _Stretches:
+    """Chunks as they come, by the stretch that they are of; each stretch is asked for in its turn."""
+
+    def __init__(self, chunks: Iterator[Chunk]) -> None:
+        self._groups = groupby(chunks, itemgetter(0))
+        self._next: tuple[tuple[int, bool], Iterator[Chunk]] | None = None
+
+    def __call__(self, stretch: tuple[int, bool]) -> Iterator[Records]:
+        """The chunks of a stretch; none when it has none."""
+        if self._next is None:
+            self._next = next(self._groups, None)
+        if self._next is not None and self._next[0] == stretch:
+            chunks, self._next = self._next[1], None
+            yield from map(itemgetter(1), chunks)
 
 
 _DIGESTED: Final = attrgetter("id", "contest", "name", "album", "year", "rank", "cast_at")
