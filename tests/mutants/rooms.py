@@ -41,7 +41,7 @@ GRPC: Final = (
     ),
     mutant(
         "gRPC collector: of votes that are alike only one id is looked at", "adapters/grpc/door.py",
-        "or not are_uuids(keys) or", "or",
+        "or not tagged_ids(keys) or", "or",
         unit("grpc_door", "test_votes_that_differ_in_their_ids_alone_are_looked_at_once"),
     ),
     mutant(

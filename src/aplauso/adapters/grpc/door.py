@@ -14,7 +14,7 @@ from uuid_utils import uuid7
 from aplauso.adapters.grpc.guard import Guard
 from aplauso.adapters.grpc.wire import NOTHING_RECORDED, all_recorded, to_wire, undecided
 from aplauso.domain.batch import read_batch
-from aplauso.domain.columns import FEW, Columns, are_uuids
+from aplauso.domain.columns import FEW, Columns, tagged_ids
 from aplauso.domain.contest import Contest
 from aplauso.domain.errors import BadRecord, InvalidVote, NotOpen, Refused, UnknownContest
 from aplauso.domain.lot import REST, TAGS, Form, Lot
@@ -209,7 +209,7 @@ def plain_votes(values: Sequence[bytes], now: int) -> Lot | None:
         now: the collector's clock, in milliseconds since the epoch.
     """
     keys = [value[_ID] for value in values]
-    if len(keys) < FEW or not are_uuids(keys) or not all(map(bytes.startswith, values, repeat(TAGS))):
+    if len(keys) < FEW or not tagged_ids(keys) or not all(map(bytes.startswith, values, repeat(TAGS))):
         return None
     rests = [value[REST:] for value in values]
     places = dict(zip(rests, range(len(rests)), strict=True))

@@ -14,6 +14,7 @@ from aplauso.domain.columns import Columns
 from aplauso.domain.position import Position
 from aplauso.domain.record import is_anonymous
 from aplauso.domain.slots import by_slot
+from aplauso.domain.sums import Sums
 from aplauso.domain.tally import (
     SLOT_MS,
     AlbumTally,
@@ -22,9 +23,9 @@ from aplauso.domain.tally import (
     Contests,
     Spelling,
     count,
-    count_columns,
     is_forgotten,
     merge,
+    put_sums,
     slot_of,
 )
 from aplauso.domain.vote import Vote
@@ -126,8 +127,9 @@ class SqliteStandings:
             self._connection.execute("ROLLBACK TO ids")
             return None
         self._move_time(partition, before, time)
-        contests: Contests = {}
-        count_columns(votes, (), contests)
+        sums, contests = Sums(), Contests()
+        sums.add(votes, ())
+        put_sums(sums, contests)
         return contests
 
     def _time(self, partition: int) -> int:
