@@ -109,6 +109,11 @@ FLOW: Final = (
         "        if self._lost:\n", "        if False:\n", HOLDS,
     ),
     mutant(
+        "projection: an idle one does not look at its store", "flow/project.py",
+        "        elif self._flight is None and self._clock() - self._looked_at >= LOOK:\n", "        elif False:\n",
+        unit("project", "test_an_idle_projection_finds_a_store_that_went_back"), HOLDS,
+    ),
+    mutant(
         "projection: reads elsewhere than it applies", "flow/project.py",
         "Position(topic, records.offsets[-1] + 1, records.epochs[-1])",
         "Position(topic, records.offsets[-1], records.epochs[-1])", HOLDS,

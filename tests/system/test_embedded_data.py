@@ -78,6 +78,21 @@ def test_projections_are_rebuilt(up: Up, lost: list[str]) -> None:
     assert len(up.get("/v1/contests/bandas-gt/records?limit=100").json["records"]) == 30
 
 
+def test_projections_that_are_emptied_under_a_quiet_log_are_rebuilt(up: Up) -> None:
+    """Standings and archive that lose everything once the show is over are full again without a vote or a restart."""
+    for at in range(30):
+        assert up.vote(name=f"Banda {at % 3}").status == 201
+    before = up.wait_total(30)
+    wait_until(lambda: up.recount()["archived"] == 30, "the archive")
+    for name, table in (("standings", "times ids bands albums positions"), ("archive", "votes positions")):
+        statements = "; ".join(f"DELETE FROM {each}" for each in table.split())
+        with contextlib.closing(sqlite3.connect(up.data / f"{name}.db", timeout=20)) as connection:
+            connection.executescript(f"BEGIN IMMEDIATE; {statements}; COMMIT")
+    wait_until(lambda: up.standings()["standings"] == before["standings"], "the standings, rebuilt")
+    wait_until(lambda: up.recount()["archived"] == 30, "the archive, rebuilt")
+    assert len(up.get("/v1/contests/bandas-gt/records?limit=100").json["records"]) == 30
+
+
 def test_readers_work_beside_a_running_system(up: Up) -> None:
     """recount, doctor and rejected read the data of a system that is running."""
     for _ in range(20):

@@ -153,6 +153,7 @@ class FakeStandings:
     Attributes:
         fails: what the next applications do: "before" raises before applying, "after" once applied, "" works.
         applied: the batches that were applied, as (partition, expected, following, votes).
+        asked: how often positions were asked for.
     """
 
     def __init__(self) -> None:
@@ -161,8 +162,10 @@ class FakeStandings:
         self.fails: list[str] = []
         self.away = False
         self.applied: list[tuple[int, Position | None, Position, list[LoggedVote]]] = []
+        self.asked = 0
 
     def positions(self, partitions: Sequence[int]) -> dict[int, Position | None]:
+        self.asked += 1
         if self.away:
             raise Unavailable("the store is away")
         return {partition: self.stored.get(partition) for partition in partitions}

@@ -141,6 +141,11 @@ class Model(RuleBasedStateMachine):
         self.world.restore(self.world.disk.wipe)
 
     @rule()
+    def time_passes(self) -> None:
+        """It is time for each replica to look where the store stands."""
+        self.world.time_passes()
+
+    @rule()
     def all_is_healed(self) -> None:
         """All faults end for a while."""
         self.world.heal()
@@ -326,6 +331,13 @@ class DropsRefused(Projection):
         self._at[partition] = stored
 
 
+class LooksNever(Projection):
+    """Asks the store where it stands only at the start and after an error."""
+
+    def _look(self) -> None:
+        pass
+
+
 class RejectsLater(Projection):
     """Keeps rejections only when it gets round to it: with the next ones."""
 
@@ -360,6 +372,8 @@ BROKEN: list[tuple[type[Parts], str, Callable[..., Any]]] = [
     (TallyParts, "projection", TriesNothingAgain),
     (ArchiveParts, "projection", TriesNothingAgain),
     (TallyParts, "projection", DropsRefused),
+    (TallyParts, "projection", LooksNever),
+    (ArchiveParts, "projection", LooksNever),
     (TallyParts, "projection", RejectsLater),
     (TallyParts, "projection", RejectsNothing),
 ]

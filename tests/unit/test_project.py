@@ -14,7 +14,8 @@ from aplauso.domain.record import decode
 from aplauso.domain.tally import Contests, PartitionTally, merge
 from aplauso.domain.vote import Vote
 from aplauso.flow import project
-from aplauso.flow.project import Projection, RejectionLimit
+from aplauso.flow.project import LOOK, Projection, RejectionLimit
+from aplauso.flow.worker import Inline
 from aplauso.ports.log import Record
 from fakes_archive import FakeArchive, World, archived
 from fakes_log import MemorySource, MemoryStore
@@ -39,12 +40,15 @@ class Room:
         self.log = MemoryStore(PARTITIONS)
         self.store, self.sink, self.watch = FakeStandings(), FakeSink(), FakeWatch()
         self.batch, self.limit = batch, limit
+        self.time = 0.0
         self.start()
 
     def start(self) -> None:
         """A new process takes over."""
         self.source = MemorySource(self.log)
-        self.projection = Projection(self.source, self.store, self.watch, self.sink, self.limit, self.batch)
+        self.projection = Projection(
+            self.source, self.store, self.watch, self.sink, self.limit, self.batch, clock=lambda: self.time
+        )
         self.source.start(self.projection._positions)
 
     def cast(self, votes: Sequence[Vote]) -> None:
@@ -164,8 +168,8 @@ def test_a_projection_without_a_position_begins_at_the_beginning(room: Room) -> 
     room.store.lose()
     room.cast([a_vote(100), a_vote(101), a_vote(102), a_vote(103)])
     room.drain()
-    # Partitions without new votes stand where they were until their process starts again or something comes.
-    room.start()
+    # Partitions without new votes stand where they were until it is time to look again.
+    room.time += LOOK
     room.drain()
     assert room.is_complete()
     assert room.watch.moves
@@ -183,6 +187,73 @@ def test_a_store_that_went_back_is_replayed(room: Room) -> None:
     room.drain()
     assert room.is_complete()
     assert room.watch.moves
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_an_idle_projection_finds_a_store_that_went_back(room: Room, kept: int) -> None:
+    """A store that is wiped or put back under a quiet log is read into again at the next look, not before."""
+    for _ in range(kept):
+        room.projection.step(0)
+    snapshot = room.store.snapshot()
+    room.drain()
+    back = [partition for partition, ended in room.store.stored.items() if snapshot[1].get(partition) != ended]
+    room.store.restore(snapshot)
+    room.time += LOOK * 0.9
+    room.drain()
+    assert room.store.stored == snapshot[1]
+    room.time += LOOK * 0.1
+    room.drain()
+    assert room.is_complete()
+    assert room.watch.moves == [(partition, snapshot[1].get(partition)) for partition in back]
+
+
+def test_a_look_that_fails_is_an_error_like_others(room: Room) -> None:
+    """A store that is away when it is looked at is waited for, and then gone back to."""
+    room.drain()
+    room.store.lose()
+    room.store.away = True
+    room.time += LOOK
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            room.projection.step(0)
+    room.store.away = False
+    room.drain()
+    assert room.is_complete()
+
+
+def test_looks_are_rare_and_never_beside_a_batch(room: Room) -> None:
+    """A look is one call in so many seconds, and none while a batch is with the store."""
+    room.drain()
+    room.store.asked = 0
+    for _ in range(100):
+        room.time += LOOK / 10
+        assert room.projection.step(0) == 0
+    assert room.store.asked in (9, 10), "each tenth round, as far as tenths add up"
+    projection = Projection(room.source, room.store, room.watch, batch=1, worker=Inline(), clock=lambda: room.time)
+    room.source.close()
+    room.source.start(projection._positions)
+    room.cast([a_vote(serial) for serial in range(100, 110)])
+    asked = 0
+    while projection.step(0) == 2:  # the second of two batches stays with the store
+        asked = asked or room.store.asked
+        assert room.store.asked == asked
+        room.time += LOOK
+    assert asked
+
+
+def test_a_partition_that_another_replica_moves_on_did_not_go_back(room: Room) -> None:
+    """A replica whose partitions were given to another one sees them move on, and says nothing of it."""
+    room.drain()
+    idle, watch = room.projection, FakeWatch()
+    idle._watch = watch
+    room.source.close()  # they were taken away
+    room.start()
+    room.cast([a_vote(serial) for serial in range(100, 120)])
+    room.drain()
+    room.time += LOOK
+    idle._look()
+    assert watch.moves == []
+    assert idle._at == room.store.stored
 
 
 def test_a_zombie_drops_its_batch(room: Room) -> None:

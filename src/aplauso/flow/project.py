@@ -5,8 +5,9 @@ one: ask the store where it stands, go back there, and read again.
 """
 
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
 from typing import Final, NamedTuple, Protocol
@@ -30,6 +31,8 @@ ROUND: Final = 2
 """Batches read together, at most, beside a worker: they share one look at the log's identity."""
 BACKOFF: Final = (0.05, 2.0)
 """Seconds between tries while a server is away: the first, doubled up to the last."""
+LOOK: Final = 2.0
+"""Seconds between two looks at where the store stands: a wiped one refuses nothing while no batch comes to it."""
 
 
 class Watch(Protocol):
@@ -44,7 +47,7 @@ class Watch(Protocol):
         ...
 
     def moved(self, partition: int, stored: Position | None) -> None:
-        """A batch was refused: the store stands elsewhere, and reading goes on there."""
+        """The store refused a batch, or went back by itself: it stands elsewhere, and reading goes on there."""
         ...
 
     def waiting(self, error: Unavailable, seconds: float) -> None:
@@ -91,6 +94,7 @@ class Projection:
         limit: stops the projection when too many records are rejected.
         batch: records that are applied together, at most.
         worker: runs the store's calls, one after the other.
+        clock: seconds, growing, from any beginning: tells when it is time to look at the store again.
     """
 
     def __init__(
@@ -102,6 +106,7 @@ class Projection:
         limit: RejectionLimit | None = None,
         batch: int = BATCH,
         worker: Inline | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._store = store
@@ -116,6 +121,8 @@ class Projection:
         self._most = batch if worker is None else batch * ROUND
         self._beside = worker is not None
         self._flight: _Flight | None = None
+        self._clock = clock
+        self._looked_at = clock()
 
     def run(self, stop: threading.Event) -> None:
         """Projects until `stop` is set.
@@ -154,6 +161,8 @@ class Projection:
     def _round(self, timeout: float) -> int:
         if self._lost:
             self._go_back()
+        elif self._flight is None and self._clock() - self._looked_at >= LOOK:
+            self._look()
         records = self._source.poll(timeout, self._most)
         moved: set[int] = set()  # what of these partitions is in hand was read from the wrong place
         for part in _parts(records, self._batch):
@@ -173,6 +182,18 @@ class Projection:
         for partition, stored in self._positions(list(self._at)).items():
             self._resume(partition, stored)
         self._lost = False
+
+    def _look(self) -> None:
+        """A store that was wiped or put back is read into again, also where nothing comes that it could refuse."""
+        self._looked_at, known = self._clock(), self._at.copy()
+        for partition, stored in self._positions(list(known)).items():
+            before = known[partition]
+            if stored == before:
+                continue
+            # A partition that was taken away is still known, and another replica moves it on: nothing to tell.
+            if stored is None or (before is not None and stored.offset < before.offset):
+                self._watch.moved(partition, stored)
+            self._resume(partition, stored)
 
     def _resume(self, partition: int, stored: Position | None) -> None:
         self._at[partition] = stored
