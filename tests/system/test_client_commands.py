@@ -13,8 +13,9 @@ from random import Random
 import pytest
 
 from aplauso.domain.journal import Outcome, read
+from aplauso.domain.readback import ReadBack, body_of
 from aplauso.domain.record import is_anonymous
-from aplauso.domain.verdict import ReadBack, body_of, judge
+from aplauso.domain.verdict import Journal, judge
 from aplauso.domain.vote import id_from_key
 from aplauso.stack.process import free_port
 from commands import end, run, run_on_terminal, start
@@ -216,7 +217,9 @@ class Moody:
     def read_back(self) -> ReadBack:
         """What it holds, as a system would show it."""
         bodies = {vote_id: body_of(CONTEST, **json.loads(body)) for vote_id, body in self.kept.items()}
-        return ReadBack(counted=bodies, archived=dict(bodies), standings={CONTEST: len(bodies)})
+        back = ReadBack(counted=bodies, archived=dict(bodies))
+        back.standings = back.totals([CONTEST])
+        return back
 
 
 async def test_journal_of_a_stormy_load_stands_up(traffic: Path, tmp_path: Path) -> None:
@@ -229,7 +232,7 @@ async def test_journal_of_a_stormy_load_stands_up(traffic: Path, tmp_path: Path)
         )  # fmt: skip
     with journal.open("rb") as lines:
         attempts = list(read(lines))
-    verdict = judge(attempts, moody.read_back())
+    verdict = judge(Journal(attempts), moody.read_back())
     assert verdict.ok, verdict
     assert sum(not is_anonymous(vote_id) for vote_id in moody.kept) == 100
     assert ended.json["recorded"] == verdict.acknowledged
@@ -240,7 +243,7 @@ async def test_journal_of_a_stormy_load_stands_up(traffic: Path, tmp_path: Path)
     assert all(a.id == id_from_key(CONTEST, a.key) for a in attempts if a.key)
     taken = moody.read_back()
     taken.counted.pop(next(a.id for a in attempts if a.outcome is Outcome.RECORDED and a.id))
-    assert not judge(attempts, taken).ok
+    assert not judge(Journal(attempts), taken).ok
 
 
 async def test_load_with_refused_votes_fails(traffic: Path) -> None:

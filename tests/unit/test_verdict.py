@@ -1,6 +1,5 @@
 """The checker: each kind of fault, planted alone, is found, and nothing else is."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -12,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aplauso.domain.journal import Attempt, Outcome
+from aplauso.domain.readback import BandTotals, Body, ReadBack, body_of, shown
 from aplauso.domain.record import partition_of
+from aplauso.domain.tally import PartitionTally, merge
 from aplauso.domain.text import fold, normalise
-from aplauso.domain.verdict import MAX_EXAMPLES, Body, ReadBack, Verdict, body_of, judge
+from aplauso.domain.verdict import MAX_EXAMPLES, Journal, Verdict, judge
 from aplauso.domain.vote import Ballot, Vote, id_from_key
 
 RECORDED, REFUSED, UNDECIDED = Outcome.RECORDED, Outcome.REFUSED, Outcome.UNDECIDED
@@ -58,21 +59,25 @@ class Run:
         status = {RECORDED: 201, REFUSED: 503, UNDECIDED: None}[outcome]
         self.attempts.append(Attempt(AT, vote_id, key, contest, outcome, status, ballot))
 
-    def append(self, vote_id: str, ballot: Ballot, contest: str = "gt") -> None:
+    def append(self, vote_id: str, ballot: Ballot, contest: str = "gt", at: int = NOW) -> None:
         """Appends a record to the log."""
         name, album = normalise(ballot.name), normalise(ballot.album)
         year, rank = int(ballot.year), int(ballot.rank)
-        self.log.append(Vote(vote_id, contest, name, album, year, rank, NOW, fold(name), fold(album)))
+        self.log.append(Vote(vote_id, contest, name, album, year, rank, at, fold(name), fold(album)))
 
     def read_back(self) -> ReadBack:
         """What a right system holds after this log."""
-        back = ReadBack(rejected=set(self.rejected))
+        back, tallies = ReadBack(rejected=set(self.rejected)), list[PartitionTally]()
         for partition in range(PARTITIONS):
-            back.fold_partition(v for v in self.log if partition_of(v.id.encode(), PARTITIONS) == partition)
+            votes = [v for v in self.log if partition_of(v.id.encode(), PARTITIONS) == partition]
+            back.fold_partition(votes)
+            tallies.append(PartitionTally())
+            tallies[-1].fold(votes)
         for vote in reversed(self.log):
             if vote.id in back.counted:
                 back.archived[vote.id] = body_of(vote.contest, vote.name, vote.album, vote.year, vote.rank)
-        back.standings = dict(Counter(str(body.contest) for body in back.counted.values()))
+        whole = merge(tally.contests for tally in tallies)
+        back.standings = {contest: shown(bands) for contest, bands in whole.items()}
         return back
 
     def remember(self, what: str, vote_id: str) -> None:
@@ -178,7 +183,7 @@ def one(run: Run, what: str) -> str:
 @given(runs())
 def test_run_without_fault_has_none(run: Run) -> None:
     """Whatever is acknowledged, retried, lost on the way, refused or rejected: without a fault none is found."""
-    verdict = judge(run.attempts, run.read_back())
+    verdict = judge(Journal(run.attempts), run.read_back())
     assert faults(verdict) == {}
     assert verdict.ok
     assert verdict.acknowledged == len(run.ids["acknowledged"]) + len(run.rejected)
@@ -198,31 +203,50 @@ def plant_not_archived(run: Run) -> tuple[ReadBack, str]:
     return back, vote_id
 
 
+def some_totals(run: Run, back: ReadBack, contest: str) -> BandTotals:
+    """What the standings show of one of a contest's bands."""
+    return run.random.choice([*back.standings[contest].values()])
+
+
 def plant_low_standings(run: Run) -> tuple[ReadBack, str]:
     back = run.read_back()
-    back.standings["gt"] -= 1
+    some_totals(run, back, "gt").votes -= 1
     return back, "gt"
 
 
 def plant_high_standings(run: Run) -> tuple[ReadBack, str]:
     back = run.read_back()
-    back.standings["mx"] += 1
+    some_totals(run, back, "mx").votes += 1
+    return back, "mx"
+
+
+def plant_band_nobody_voted_for(run: Run) -> tuple[ReadBack, str]:
+    back = run.read_back()
+    back.standings["gt"]["nobody"] = BandTotals(1, 3, {"nothing": 1})
+    return back, "gt"
+
+
+def plant_other_album_in_standings(run: Run) -> tuple[ReadBack, str]:
+    back = run.read_back()
+    albums = some_totals(run, back, "gt").albums
+    albums[run.random.choice([*albums])] -= 1
+    albums["nothing"] = 1
+    return back, "gt"
+
+
+def plant_other_ranks_in_standings(run: Run) -> tuple[ReadBack, str]:
+    back = run.read_back()
+    some_totals(run, back, "mx").rank_sum += 1
     return back, "mx"
 
 
 def plant_counted_twice(run: Run) -> tuple[ReadBack, str]:
-    """A copy of an anonymous vote that comes after its id is forgotten is counted again."""
-    ballot, vote_id = BALLOTS[0], run.anonymous()
-    run.append(vote_id, ballot)
-    run.tell(RECORDED, ballot, vote_id)
-    first = run.log[-1]
-    later = Vote(
-        vote_id, "gt", first.name, first.album, first.year, first.rank, NOW + 3_600_000, first.band, first.record
-    )
-    run.log.append(later)
-    back = run.read_back()
-    back.standings["gt"] += 1
-    return back, vote_id
+    """A copy of an anonymous vote, of any body, that comes after its id is forgotten is counted again."""
+    vote_id = run.anonymous()
+    run.append(vote_id, BALLOTS[0])
+    run.tell(RECORDED, BALLOTS[0], vote_id)
+    run.append(vote_id, run.random.choice(BALLOTS), at=NOW + 3_600_000)
+    return run.read_back(), vote_id
 
 
 def plant_two_ids_of_a_key(run: Run) -> tuple[ReadBack, str]:
@@ -299,6 +323,7 @@ PLANTS: Final[dict[Callable[[Run], tuple[ReadBack, str]], str]] = {
     plant_not_archived: "lost",
     plant_low_standings: "lost",
     plant_high_standings: "repeated",
+    plant_band_nobody_voted_for: "repeated",
     plant_counted_twice: "repeated",
     plant_two_ids_of_a_key: "repeated",
     plant_invented: "invented",
@@ -309,6 +334,8 @@ PLANTS: Final[dict[Callable[[Run], tuple[ReadBack, str]], str]] = {
     plant_other_body: "mismatched",
     plant_other_contest: "mismatched",
     plant_other_body_in_archive: "mismatched",
+    plant_other_album_in_standings: "mismatched",
+    plant_other_ranks_in_standings: "mismatched",
 }
 
 
@@ -317,7 +344,7 @@ PLANTS: Final[dict[Callable[[Run], tuple[ReadBack, str]], str]] = {
 def test_planted_fault_is_found_alone(plant: Callable[[Run], tuple[ReadBack, str]], run: Run) -> None:
     """A fault of any kind, planted in any run, is found once, under its kind and its id, and nothing else is."""
     back, subject = plant(run)
-    verdict = judge(run.attempts, back)
+    verdict = judge(Journal(run.attempts), back)
     assert faults(verdict) == {PLANTS[plant]: 1}
     assert [example.subject for example in verdict.faults[PLANTS[plant]].examples] == [subject]
     assert not verdict.ok
@@ -328,7 +355,7 @@ def test_empty_system_has_lost_everything() -> None:
     run = Run(Random(1))
     for _ in range(50):
         acknowledged(run, BALLOTS[0], "gt")
-    verdict = judge(run.attempts, ReadBack())
+    verdict = judge(Journal(run.attempts), ReadBack())
     assert faults(verdict) == {"lost": 50}
     assert len(verdict.lost.examples) == MAX_EXAMPLES
 
@@ -339,7 +366,36 @@ def test_missing_standings_are_lost_votes() -> None:
     acknowledged(run, BALLOTS[0], "gt")
     back = run.read_back()
     back.standings.clear()
-    assert faults(judge(run.attempts, back)) == {"lost": 1}
+    assert faults(judge(Journal(run.attempts), back)) == {"lost": 1}
+
+
+def test_votes_shown_for_another_band_are_found() -> None:
+    """Two votes for two bands that are shown for one of them are lost for one and too many for the other."""
+    run = Run(Random(1))
+    for ballot in (BALLOTS[0], BALLOTS[2]):
+        acknowledged(run, ballot, "gt")
+    back = run.read_back()
+    back.standings["gt"] = {"alux nahual": BandTotals(2, 12, {"alto al fuego": 1, "sub": 1})}
+    verdict = judge(Journal(run.attempts), back)
+    assert faults(verdict) == {"lost": 1, "repeated": 1}
+    (lost,), (repeated,) = verdict.lost.examples, verdict.repeated.examples
+    assert (lost.subject, lost.what) == ("gt", "the standings show 0 votes for 'bohemia suburbana', the log has 1")
+    assert (repeated.subject, repeated.what) == ("gt", "the standings show 2 votes for 'alux nahual', the log has 1")
+
+
+def test_albums_and_ranks_that_differ_are_told_with_their_numbers() -> None:
+    """A band whose votes are right, but shown for another album or with other ranks, is told with both numbers."""
+    run = Run(Random(1))
+    acknowledged(run, BALLOTS[0], "gt")
+    back = run.read_back()
+    back.standings["gt"] = {"alux nahual": BandTotals(1, 5, {"sub": 1})}
+    verdict = judge(Journal(run.attempts), back)
+    assert faults(verdict) == {"mismatched": 1}
+    assert verdict.mismatched.examples[0].what.split("; ") == [
+        "the standings show 0 votes for 'alto al fuego' of 'alux nahual', the log has 1",
+        "the standings show 1 votes for 'sub' of 'alux nahual', the log has 0",
+        "the standings show ranks of 5 in all for 'alux nahual', the log has 2",
+    ]
 
 
 def test_copies_in_the_log_are_no_fault() -> None:
@@ -351,7 +407,7 @@ def test_copies_in_the_log_are_no_fault() -> None:
     run.tell(RECORDED, BALLOTS[0], vote_id, key)
     run.append(vote_id, BALLOTS[0])
     run.append(vote_id, BALLOTS[0])
-    verdict = judge(run.attempts, run.read_back())
+    verdict = judge(Journal(run.attempts), run.read_back())
     assert verdict.ok
     assert (verdict.acknowledged, verdict.counted, verdict.copies) == (1, 1, 1)
 
@@ -365,9 +421,9 @@ def test_first_record_of_an_id_is_the_vote() -> None:
         run.tell(RECORDED, ballot, vote_id, key)
         run.append(vote_id, ballot)
     back = run.read_back()
-    assert judge(run.attempts, back).ok
+    assert judge(Journal(run.attempts), back).ok
     back.archived[vote_id] = body_of("gt", "Bohemia Suburbana", "Sub", 1999, 10)
-    assert faults(judge(run.attempts, back)) == {"mismatched": 1}
+    assert faults(judge(Journal(run.attempts), back)) == {"mismatched": 1}
 
 
 def test_lost_answer_without_contest_is_explained() -> None:
@@ -379,7 +435,7 @@ def test_lost_answer_without_contest_is_explained() -> None:
     run.tell(UNDECIDED, BALLOTS[3], None, key, None)
     run.append(id_from_key("gt", key), BALLOTS[3])
     acknowledged(run, BALLOTS[0], "gt")
-    verdict = judge(run.attempts, run.read_back())
+    verdict = judge(Journal(run.attempts), run.read_back())
     assert verdict.ok
     assert (verdict.undecided, verdict.undecided_counted.count) == (2, 2)
 
@@ -392,7 +448,7 @@ def test_attempts_that_name_no_contest_are_counted_by_key() -> None:
         run.tell(outcome, BALLOTS[0], None, key, None)
     run.tell(REFUSED, BALLOTS[0], None, "short", None)
     run.append(run.anonymous(), BALLOTS[0])
-    verdict = judge(run.attempts, run.read_back())
+    verdict = judge(Journal(run.attempts), run.read_back())
     assert verdict.ok
     assert (verdict.attempts, verdict.undecided, verdict.refused, verdict.counted) == (4, 1, 1, 0)
 
@@ -405,14 +461,14 @@ def test_any_body_sent_with_a_key_may_count() -> None:
     for ballot in (BALLOTS[0], BALLOTS[2], BALLOTS[3]):
         run.tell(UNDECIDED, ballot, vote_id, key)
     run.append(vote_id, BALLOTS[3])
-    assert judge(run.attempts, run.read_back()).ok
+    assert judge(Journal(run.attempts), run.read_back()).ok
     run.log.clear()
     run.append(vote_id, Ballot("Alux Nahual", "Alto al Fuego", 1988, 5))
-    assert faults(judge(run.attempts, run.read_back())) == {"mismatched": 1}
+    assert faults(judge(Journal(run.attempts), run.read_back())) == {"mismatched": 1}
 
 
 def test_empty_journal_says_nothing() -> None:
     """Without a journal nothing is looked at, and nothing is found."""
     run = Run(Random(1))
     run.append(run.anonymous(), BALLOTS[0])
-    assert judge([], run.read_back()) == Verdict()
+    assert judge(Journal([]), run.read_back()) == Verdict()

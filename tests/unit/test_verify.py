@@ -6,6 +6,7 @@ import pytest
 
 from aplauso.domain.errors import Unavailable
 from aplauso.domain.journal import Attempt, Outcome
+from aplauso.domain.tally import merge
 from aplauso.domain.verdict import Verdict
 from aplauso.domain.vote import Ballot
 from aplauso.flow.verify import verify
@@ -34,6 +35,31 @@ def test_what_is_read_back_is_what_lies_there() -> None:
     assert [example.subject for example in verdict.rejected.examples] == ["k"]
     assert [example.subject for example in verdict.lost.examples] == ["nowhere"]
     assert gc.get_threshold() == before
+
+
+def test_standings_are_held_against_the_log_by_band() -> None:
+    """Two votes that the standings show for another band are found although the contest's total is right."""
+    system = System()
+    right = judged(system, attempt("nowhere"))
+    bands = next(part.contests["gt"] for part in system.standings.tallies.values() if "gt" in part.contests)
+    bands["alux nahual"].votes -= 2
+    bands["estrés"].votes += 2
+    found = judged(system, attempt("nowhere"))
+    assert (right.repeated.count, found.repeated.count) == (0, 2)
+    assert found.lost.count == right.lost.count + 2
+    assert [each.what for each in found.lost.examples[-1:] + found.repeated.examples] == [
+        "the standings show 28 votes for 'alux nahual', the log has 30",
+        "the standings show 11 votes for 'estrés', the log has 9",
+    ]
+
+
+def test_standings_of_a_contest_that_the_log_does_not_have_are_found() -> None:
+    """Votes that are shown in a contest of the journal, of which the log holds nothing, are too many."""
+    system = System()
+    shown = merge(part.contests for part in system.standings.tallies.values())["mx"]
+    system.standings.tallies[0].contests["sv"] = shown
+    verdict = judged(system, attempt("k", "sv"))
+    assert (verdict.repeated.count, verdict.repeated.examples[0].subject) == (7, "sv")
 
 
 def test_a_record_without_a_key_is_passed_over() -> None:

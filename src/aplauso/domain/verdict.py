@@ -2,98 +2,31 @@
 
     acknowledged ⊆ counted ∪ rejected-with-a-reason,   counted = archived ⊆ acknowledged ∪ undecided
 
-Pure: the journal comes as attempts, the system as a `ReadBack`. Only the contests that the journal names are
-looked at. Four kinds of fault:
+Pure: the journal comes as a `Journal` of attempts, the system as a `ReadBack`. Only the contests that the journal
+names are looked at. Four kinds of fault:
 
 - lost: acknowledged, but neither counted nor rejected; or counted, but not in the archive or not in the standings.
 - repeated: one id, or one key, counted more than once; or standings higher than the log.
 - invented: counted or archived, although nobody sent it or every attempt was refused.
-- mismatched: counted or archived with another body than the one that was sent.
+- mismatched: counted or archived with another body than the one that was sent; or a band whose votes are right in the
+  standings, but not their albums or ranks.
 
 An undecided vote may be counted or not: both are right. One that was sent without a key and whose answer was
 lost has no id: it explains one counted anonymous vote with its body that nothing else explains.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Final
 
 import msgspec
 
 from aplauso.domain.journal import Attempt, Outcome
+from aplauso.domain.readback import BandTotals, Body, ReadBack, body_of
 from aplauso.domain.record import is_anonymous
-from aplauso.domain.tally import Memory
-from aplauso.domain.text import fold, normalise
-from aplauso.domain.vote import KEY, Ballot, Vote, id_from_key
+from aplauso.domain.vote import KEY, Ballot, id_from_key
 
 MAX_EXAMPLES: Final = 10
-
-
-class Body(NamedTuple):
-    """What makes a vote the vote that was sent, whatever its spelling.
-
-    Attributes:
-        contest: its id; None where a client sent to the default contest and never learned which that is.
-        band: the band's identity.
-        record: the album's identity.
-        year: the album's.
-        rank: as given.
-    """
-
-    contest: str | None
-    band: str
-    record: str
-    year: int
-    rank: int
-
-
-def body_of(contest: str | None, name: str, album: str, year: int | str, rank: int | str) -> Body:
-    """The body of a vote as it was sent or shown. A year or a rank that is no number becomes -1."""
-    return Body(contest, fold(normalise(name)), fold(normalise(album)), _number(year), _number(rank))
-
-
-def _number(value: int | str) -> int:
-    if isinstance(value, int):
-        return value
-    return int(value) if value.isascii() and value.isdigit() and len(value) < 10 else -1
-
-
-@dataclass
-class ReadBack:
-    """What a system holds after a run, read when it is at rest.
-
-    Attributes:
-        counted: by id, the body of the vote that counts: of its first record in the log.
-        repeats: by id, how often it is counted beyond once.
-        copies: records that repeat an id and are rightly not counted.
-        rejected: ids (the keys) of the rejected records.
-        archived: by id, the body in the archive; see `body_of`.
-        standings: by contest, the votes that the standings show.
-    """
-
-    counted: dict[str, Body] = field(default_factory=dict)
-    repeats: Counter[str] = field(default_factory=Counter)
-    copies: int = 0
-    rejected: set[str] = field(default_factory=set)
-    archived: dict[str, Body] = field(default_factory=dict)
-    standings: dict[str, int] = field(default_factory=dict)
-    _bodies: dict[Body, Body] = field(default_factory=dict, repr=False)
-
-    def fold_partition(self, votes: Iterable[Vote]) -> None:
-        """Adds one partition of the log, all its votes in order, counted as `aplauso.domain.tally` counts them."""
-        memory = Memory()
-        for vote in votes:
-            if not memory.is_new(vote):
-                self.copies += 1
-            elif vote.id in self.counted:
-                self.repeats[vote.id] += 1
-            else:
-                self.counted[vote.id] = self.share(Body(vote.contest, vote.band, vote.record, vote.year, vote.rank))
-
-    def share(self, body: Body) -> Body:
-        """The same body, kept once: a million votes of a traffic file have a few thousand bodies."""
-        return self._bodies.setdefault(body, body)
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -165,8 +98,15 @@ class Verdict(msgspec.Struct):
 _STRENGTH: Final = {Outcome.REFUSED: 0, Outcome.UNDECIDED: 1, Outcome.RECORDED: 2}
 
 
-class _Journal:
-    """The attempts, gathered by vote."""
+class Journal:
+    """The attempts, gathered by vote.
+
+    Args:
+        attempts: the whole journal; of several, one after the other in any order.
+
+    Attributes:
+        contests: those that it names.
+    """
 
     def __init__(self, attempts: Iterable[Attempt]) -> None:
         self.attempts = 0
@@ -246,14 +186,8 @@ class _Journal:
         return False
 
 
-def judge(attempts: Iterable[Attempt], read_back: ReadBack) -> Verdict:
-    """Holds a journal against what was read back.
-
-    Args:
-        attempts: the whole journal; of several, one after the other in any order.
-        read_back: read after the last attempt, at rest.
-    """
-    journal = _Journal(attempts)
+def judge(journal: Journal, read_back: ReadBack) -> Verdict:
+    """Holds a journal against what was read back after its last attempt, at rest."""
     verdict = Verdict(attempts=journal.attempts, copies=read_back.copies)
     fates = Counter(journal.fates.values())
     verdict.acknowledged, verdict.refused = fates[Outcome.RECORDED], fates[Outcome.REFUSED] + journal.nameless_refused
@@ -269,12 +203,12 @@ def judge(attempts: Iterable[Attempt], read_back: ReadBack) -> Verdict:
     return verdict
 
 
-def _within(votes: Mapping[str, Body], journal: _Journal) -> Iterator[tuple[str, Body]]:
+def _within(votes: Mapping[str, Body], journal: Journal) -> Iterator[tuple[str, Body]]:
     """The votes of the journal's contests, and those that it knows, whatever contest they ended up in."""
     return (item for item in votes.items() if item[1].contest in journal.contests or item[0] in journal.fates)
 
 
-def _find_lost(verdict: Verdict, journal: _Journal, read_back: ReadBack) -> None:
+def _find_lost(verdict: Verdict, journal: Journal, read_back: ReadBack) -> None:
     for vote_id, fate in journal.fates.items():
         if fate is not Outcome.RECORDED or vote_id in read_back.counted:
             continue
@@ -284,7 +218,7 @@ def _find_lost(verdict: Verdict, journal: _Journal, read_back: ReadBack) -> None
             verdict.lost.add(vote_id, "acknowledged, but not counted")
 
 
-def _find_invented(verdict: Verdict, journal: _Journal, counted: Mapping[str, Body]) -> None:
+def _find_invented(verdict: Verdict, journal: Journal, counted: Mapping[str, Body]) -> None:
     for vote_id, body in counted.items():
         fate = journal.fates.get(vote_id)
         if fate is None:
@@ -303,11 +237,11 @@ def _find_invented(verdict: Verdict, journal: _Journal, counted: Mapping[str, Bo
 
 
 def _find_repeated(
-    verdict: Verdict, journal: _Journal, counted: Mapping[str, Body], repeats: Mapping[str, int]
+    verdict: Verdict, journal: Journal, counted: Mapping[str, Body], repeats: Mapping[str, Collection[Body]]
 ) -> None:
     for vote_id, extra in repeats.items():
-        if vote_id in counted and extra:
-            verdict.repeated.add(vote_id, f"counted {extra + 1} times", extra)
+        if vote_id in counted:
+            verdict.repeated.add(vote_id, f"counted {len(extra) + 1} times", len(extra))
     for key, ids in journal.keys.items():
         # One key is one vote in each contest.
         for contest, number in Counter(counted[i].contest for i in ids if i in counted).items():
@@ -318,7 +252,7 @@ def _find_repeated(
 
 
 def _compare_archive(
-    verdict: Verdict, journal: _Journal, read_back: ReadBack, counted: Mapping[str, Body], archived: Mapping[str, Body]
+    verdict: Verdict, journal: Journal, read_back: ReadBack, counted: Mapping[str, Body], archived: Mapping[str, Body]
 ) -> None:
     for vote_id in counted:
         if vote_id not in read_back.archived:
@@ -332,14 +266,29 @@ def _compare_archive(
 
 
 def _compare_standings(verdict: Verdict, contests: set[str], read_back: ReadBack) -> None:
-    """Holds the standings against the log, as it was counted: what it counts twice is told already."""
-    log = Counter(body.contest for body in read_back.counted.values())
-    for vote_id, extra in read_back.repeats.items():
-        log[read_back.counted[vote_id].contest] += extra
+    """Holds the standings against the log, band by band, as it was counted: what it counts twice is told already."""
+    log, nothing = read_back.totals(contests), BandTotals()
     for contest in sorted(contests):
-        shown, right = read_back.standings.get(contest, 0), log[contest]
-        what = f"the standings show {shown} votes, the log has {right}"
-        if shown > right:
-            verdict.repeated.add(contest, what, shown - right)
-        elif shown < right:
-            verdict.lost.add(contest, what, right - shown)
+        right, shown = log.get(contest, {}), read_back.standings.get(contest, {})
+        for band in sorted(right.keys() | shown.keys()):
+            _compare_band(verdict, contest, band, shown.get(band, nothing), right.get(band, nothing))
+
+
+def _compare_band(verdict: Verdict, contest: str, band: str, shown: BandTotals, right: BandTotals) -> None:
+    what = f"the standings show {shown.votes} votes for {band!r}, the log has {right.votes}"
+    if shown.votes > right.votes:
+        verdict.repeated.add(contest, what, shown.votes - right.votes)
+    elif shown.votes < right.votes:
+        verdict.lost.add(contest, what, right.votes - shown.votes)
+    elif differences := list(_differences(band, shown, right)):
+        verdict.mismatched.add(contest, "; ".join(differences))
+
+
+def _differences(band: str, shown: BandTotals, right: BandTotals) -> Iterator[str]:
+    """What differs in a band whose votes are right: the albums that they are for, or their ranks."""
+    for album in sorted(shown.albums.keys() | right.albums.keys()):
+        theirs, ours = shown.albums.get(album, 0), right.albums.get(album, 0)
+        if theirs != ours:
+            yield f"the standings show {theirs} votes for {album!r} of {band!r}, the log has {ours}"
+    if shown.rank_sum != right.rank_sum:
+        yield f"the standings show ranks of {shown.rank_sum} in all for {band!r}, the log has {right.rank_sum}"

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from aplauso.domain.batch import decode_batch
 from aplauso.domain.errors import Unavailable
 from aplauso.domain.journal import Attempt
-from aplauso.domain.verdict import ReadBack, Verdict, body_of, judge
+from aplauso.domain.readback import ReadBack, body_of, shown
+from aplauso.domain.verdict import Journal, Verdict, judge
 from aplauso.domain.vote import Vote
 from aplauso.flow.garbage import rarely_collected
 from aplauso.ports.archive import ArchiveReader
@@ -21,7 +22,7 @@ def verify(
     archive: ArchiveReader,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verdict:
-    """Holds a journal against log, standings and archive, by ids.
+    """Holds a journal against log, standings and archive, by ids, bodies and bands.
 
     Args:
         attempts: the journal.
@@ -34,15 +35,18 @@ def verify(
         Unavailable: one of them is away, or has not counted all of the log yet.
         WrongLog: the log does not hold all of its records any more.
     """
+    ends = log.ends()
+    _check_at_rest(standings, archive, ends)
     with rarely_collected():
-        return judge(attempts, _read_back(log, standings, archive, progress))
+        journal, back = Journal(attempts), _read_back(log, archive, ends, progress)
+        # Also of those of which the log has nothing: the standings must not show anything either.
+        back.standings = {contest: shown(standings.read(contest)) for contest in journal.contests}
+        return judge(journal, back)
 
 
 def _read_back(
-    log: LogReader, standings: StandingsReader, archive: ArchiveReader, progress: Callable[[int, int], None]
+    log: LogReader, archive: ArchiveReader, ends: Mapping[int, int], progress: Callable[[int, int], None]
 ) -> ReadBack:
-    ends = log.ends()
-    _check_at_rest(standings, archive, ends)
     back = ReadBack()
     total, done = sum(ends.values()), 0
     for partition, end in ends.items():
@@ -52,8 +56,6 @@ def _read_back(
     for votes in archive.scan(ends):
         for v in votes:
             back.archived[v.id] = back.share(body_of(v.contest, v.name, v.album, v.year, v.rank))
-    for contest in {body.contest for body in back.counted.values() if body.contest is not None}:
-        back.standings[contest] = sum(band.votes for band in standings.read(contest).values())
     return back
 
 
