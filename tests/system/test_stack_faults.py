@@ -85,14 +85,26 @@ def rebuild(world: World, contest: str, harm: Callable[[], object]) -> None:
     assert not set(voters.statuses), "the intake needs neither standings nor archive"
 
 
+def flush(world: World) -> None:
+    """Empties Redis."""
+    with world.stack.redis.client() as client:
+        client.flushall()
+
+
 def test_redis_flushed(world: World) -> None:
     """Standings that were flushed in the middle of a contest are rebuilt by themselves, and equal the recount."""
+    rebuild(world, world.contest(), lambda: flush(world))
 
-    def flush() -> None:
-        with world.stack.redis.client() as client:
-            client.flushall()
 
-    rebuild(world, world.contest(), flush)
+def test_redis_flushed_under_a_quiet_log(world: World) -> None:
+    """Standings that are flushed when nobody votes any more are rebuilt without a vote or a restart."""
+    contest = world.contest()
+    with Voters(world, contest) as voters:
+        voters.more(50)
+    world.wait_rest()
+    flush(world)
+    world.wait_rest()
+    world.wait_total(contest, len(world.archive_ids(contest)))
 
 
 def test_redis_restored_from_an_older_snapshot(world: World, tmp_path: Path) -> None:
