@@ -1,5 +1,6 @@
 """The ledger: a line for each round, for ever; totals and the report are made of it."""
 
+import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+import aplauso
+from aplauso.domain.verdict import Verdict
 from chaos.rounds import Round
 
 LEDGER: Final = Path("chaos/ledger.jsonl")
@@ -43,24 +46,35 @@ class Line(msgspec.Struct, frozen=True):
     standings: float
     seconds: float
     wrong: list[str]
+    commit: str = ""
+    """Of the sources that it ran on; with "-dirty" where these differed from it, and empty in lines of before."""
 
 
-def line_of(seed: int, result: Round) -> Line:
-    """A round's line. Votes that count with another body than was sent are invented ones."""
-    assert result.checked is not None
-    v = result.checked.verdict
+def commit() -> str:
+    """The commit of the sources that are imported, short; with "-dirty" when they or the trial's are changed."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
+    found = subprocess.run(command, cwd=Path(aplauso.__file__).parent, capture_output=True, text=True, check=False)
+    return found.stdout.strip()
+
+
+def line_of(seed: int, result: Round, commit: str = "") -> Line:
+    """A round's line. Votes that count with another body than was sent are invented ones.
+
+    Nobody looked for the votes of a round that broke: it counts none as acknowledged, no fault either; `wrong` says why.
+    """
+    v = result.checked.verdict if result.checked else Verdict()
     faults = [
         Struck(
             e.kind, e.alone, e.unanswered, round(e.back - e.struck, 2), round(e.recovery, 2), round(e.silence, 2),
             e.recorded_during, dict(sorted(e.answers.items())),
         )
-        for e in result.events
+        for e in (result.events if result.checked else ())
         if e.back  # one that could not be shown to have happened is among what is wrong, and not counted
     ]  # fmt: skip
     return Line(
         seed, result.number, faults, v.acknowledged, v.undecided, v.refused, v.undecided_counted.count, v.copies,
         v.lost.count, v.repeated.count, v.invented.count + v.mismatched.count,
-        round(result.intake, 2), round(result.standings, 2), round(result.seconds, 1), result.wrong,
+        round(result.intake, 2), round(result.standings, 2), round(result.seconds, 1), result.wrong, commit,
     )  # fmt: skip
 
 

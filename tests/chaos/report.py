@@ -23,7 +23,7 @@ told about is looked for, by its id, in the log, the standings and the archive. 
 
 **{total.rounds} rounds, {total.acknowledged:,} acknowledged votes: {total.lost} lost, {total.repeated} repeated,
 {total.invented} invented.** {undecided:,} votes were undecided for their senders; {found:,} of these are in the
-log, the others are not, and both is right.
+log, the others are not, and both is right. {wrong}
 
 There are {kinds} kinds of fault; the rarest struck {rarest} times. In each round one to five of them overlap; each
 struck while at least {least} votes were unanswered, and what could not be shown to have happened is not counted.
@@ -42,6 +42,8 @@ certainly not recorded, 504 and *no answer* undecided, *no connection* certainly
 _COLUMNS: Final = (
     "fault", "times", "a client sees", "an operator sees", "lasted", "intake back", "no receipt", "standings", "answers"
 )  # fmt: skip
+_WORDS: Final = 240
+"""Characters that are shown of what was wrong; the ledger has all of them."""
 
 
 class Case(NamedTuple):
@@ -67,11 +69,26 @@ def page(lines: Sequence[Line]) -> str:
     head = _HEAD.format(
         total=ledger.total(lines), least=UNANSWERED,
         undecided=sum(line.undecided for line in lines), found=sum(line.undecided_counted for line in lines),
-        kinds=len(FAULTS), rarest=min(times[kind] for kind in FAULTS),
+        kinds=len(FAULTS), rarest=min(times[kind] for kind in FAULTS), wrong=_wrong(lines),
     )  # fmt: skip
     rows = [_COLUMNS, ("---",) * len(_COLUMNS), *(_row(kind, cases[kind]) for kind in sorted(cases))]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"{head}\n{table}\n"
+
+
+def _wrong(lines: Sequence[Line]) -> str:
+    """Names the rounds in which anything else was not as it must be, with what it was."""
+    wrong = [line for line in lines if line.wrong]
+    if not wrong:
+        return "Nothing else was wrong in any of them."
+    named = (f"- seed {line.seed}, round {line.round}: {'; '.join(map(_short, line.wrong))}" for line in wrong)
+    return f"Something else was wrong in {len(wrong)} of them:\n\n" + "\n".join(named)
+
+
+def _short(text: str) -> str:
+    """One line of a message, as code: what a process wrote may be anything."""
+    flat = " ".join(text.replace("\\n", " ").replace("`", "'").split())
+    return f"`{flat if len(flat) <= _WORDS else flat[:_WORDS] + ' …'}`"
 
 
 def soak_section(soak: Soak) -> str:

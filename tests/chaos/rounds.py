@@ -128,8 +128,18 @@ class Trial:
         self._ballots: Iterator[Ballot] = cycle(traffic.once())
 
     async def round(self, number: int, kinds: Sequence[str], rng: random.Random) -> Round:
-        """Runs a round. What is wrong with it stands in the result; only what ends the trial is raised."""
-        world, result, started = self.world, Round(number), monotonic()
+        """Runs a round. What is wrong with it stands in the result, what broke it too: then nobody has checked it."""
+        result, started = Round(number), monotonic()
+        try:
+            await self._play(result, kinds, rng)
+        except Exception as error:  # noqa: BLE001 - whatever ends a round must be seen in the ledger
+            result.wrong.append(f"the round broke ({', '.join(kinds)}): {error!r}")
+        result.seconds = monotonic() - started
+        return result
+
+    async def _play(self, result: Round, kinds: Sequence[str], rng: random.Random) -> None:
+        """The round's course. Raises what ends it before its end."""
+        world = self.world
         world.refresh()
         starts = await asyncio.to_thread(world.readers.log.ends)
         scenes: list[Scene] = []
@@ -149,15 +159,13 @@ class Trial:
                 await until(lambda: crowd.recorded >= self._votes, 30, "")
             await crowd.halt()
             self._observe(crowd, result)
-        crowd.write(world.home / f"journal-{number}.ndjson")
+        crowd.write(world.home / f"journal-{result.number}.ndjson")
         ended = monotonic()
         await until_async(self.caught_up, _PATIENCE_SECONDS, "tally and archive did not catch up")
         result.standings = monotonic() - ended
         result.recheck = partial(check, crowd.journal, starts, world.readers)
         result.checked = await asyncio.to_thread(result.recheck)
         await self._judge(result, scenes)
-        result.seconds = monotonic() - started
-        return result
 
     async def _fault(self, scene: Scene, locks: Mapping[str, asyncio.Lock]) -> None:
         fault, event = FAULTS[scene.event.kind], scene.event

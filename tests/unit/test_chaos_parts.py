@@ -10,11 +10,13 @@ import msgspec
 import pytest
 
 from aplauso.domain.verdict import Verdict
+from aplauso.flow.traffic import open_traffic
 from aplauso.ports.log import LogReader, Record
 from chaos import ledger, report
+from chaos.__main__ import main
 from chaos.check import Checked, Since
 from chaos.ledger import Line, Struck
-from chaos.rounds import MOST_FAULTS, Deck, Round
+from chaos.rounds import MOST_FAULTS, Deck, Round, Trial
 from chaos.scene import FAULTS, Event
 from chaos.waiting import NotInTimeError, until
 from chaos.words import words_of
@@ -93,6 +95,52 @@ def test_only_faults_that_happened_are_in_the_ledger() -> None:
     happened.struck, happened.back = 5.0, 7.0
     result = Round(1, [happened, skipped], checked=Checked(Verdict(), [], {}))
     assert ledger.kinds([ledger.line_of(1, result)]) == {"kill tally": 1}
+
+
+def test_a_round_that_broke_has_a_line(tmp_path: Path) -> None:
+    """A round that broke says why in the ledger, counts no vote and no fault, and the page names it."""
+    broken = Round(3, [Event("kill tally", True, struck=5.0, back=7.0)], wrong=["the round broke: NotInTimeError('…')"])
+    ledger.append(tmp_path / "ledger.jsonl", ledger.line_of(7, broken, "abc-dirty"))
+    (line,) = ledger.read(tmp_path / "ledger.jsonl")
+    assert (line.acknowledged, line.faults, line.commit) == (0, [], "abc-dirty")
+    text = report.page([_line(), line])
+    assert "Something else was wrong in 1 of them:\n\n- seed 7, round 3: `the round broke: NotInTimeError" in text
+    assert "Nothing else was wrong" in report.page([_line()])
+
+
+class _Gone:
+    """A world that is not there."""
+
+    def refresh(self) -> None:
+        raise OSError("gone")
+
+
+async def test_what_breaks_a_round_stands_in_it() -> None:
+    """Whatever ends a round before its end is among what is wrong with it, and is not raised."""
+    trial = Trial(_Gone(), open_traffic(Path("load/traffic.json")))  # type: ignore[arg-type]
+    result = await trial.round(1, ["kill tally"], random.Random(1))
+    assert result.checked is None
+    assert result.wrong == ["the round broke (kill tally): OSError('gone')"]
+
+
+def test_the_totals_are_the_last_line_of_a_run_that_broke(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that cannot go on prints what broke it, then the totals, and ends with 1."""
+    monkeypatch.setattr("chaos.__main__.World", _Gone)
+    monkeypatch.setattr("sys.argv", ["chaos", "--no-ledger", "--rounds", "2"])
+    assert main() == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "rounds=0 acknowledged=0 lost=0 repeated=0 invented=0"
+    assert "Traceback (most recent call last):" in said
+
+
+def test_lines_without_a_commit_still_load() -> None:
+    """Every line that was ever written can be read."""
+    lines = list(ledger.read(ledger.LEDGER))
+    assert len(lines) >= 243
+    assert not lines[0].commit
+    assert ledger.commit().removesuffix("-dirty").isalnum()
 
 
 def test_a_seed_gives_the_same_rounds() -> None:
