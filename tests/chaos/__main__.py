@@ -80,7 +80,8 @@ def _tell(line: ledger.Line, result: Round) -> None:
     kinds = ", ".join(f"{f.kind} ({f.unanswered}; {f.lasted:.1f} s)" for f in line.faults)
     say(
         f"round {line.round}: acknowledged={line.acknowledged} undecided={line.undecided} lost={line.lost} "
-        f"repeated={line.repeated} invented={line.invented} intake={line.intake}s standings={line.standings}s "
+        f"repeated={line.repeated} invented={line.invented} intake={line.intake}s standings={line.caught_up}s "
+        f"rest={line.standings}s "
         f"{line.seconds}s: {kinds}"
     )
     for text in line.wrong:

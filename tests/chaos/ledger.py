@@ -29,7 +29,7 @@ class Struck(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A round; see `rounds.Round` and `aplauso.domain.verdict.Verdict`."""
+    """A round; see `rounds.Round` and `aplauso.domain.verdict.Verdict`. Old lines lack what has a default."""
 
     seed: int
     round: int
@@ -47,7 +47,9 @@ class Line(msgspec.Struct, frozen=True):
     seconds: float
     wrong: list[str]
     commit: str = ""
-    """Of the sources that it ran on; with "-dirty" where these differed from it, and empty in lines of before."""
+    """Of the sources that it ran on, with "-dirty" where these differed from it."""
+    caught_up: float | None = None
+    """How long the standings took after the last fault. `standings` is another measure: what was left at the end."""
 
 
 def commit() -> str:
@@ -60,7 +62,7 @@ def commit() -> str:
 def line_of(seed: int, result: Round, commit: str = "") -> Line:
     """A round's line. Votes that count with another body than was sent are invented ones.
 
-    Nobody looked for the votes of a round that broke: it counts none as acknowledged, no fault either; `wrong` says why.
+    Nobody looked for the votes of a round that broke: it has no acknowledged ones and no fault; `wrong` says why.
     """
     v = result.checked.verdict if result.checked else Verdict()
     faults = [
@@ -75,6 +77,7 @@ def line_of(seed: int, result: Round, commit: str = "") -> Line:
         seed, result.number, faults, v.acknowledged, v.undecided, v.refused, v.undecided_counted.count, v.copies,
         v.lost.count, v.repeated.count, v.invented.count + v.mismatched.count,
         round(result.intake, 2), round(result.standings, 2), round(result.seconds, 1), result.wrong, commit,
+        None if result.caught_up is None else round(result.caught_up, 2),
     )  # fmt: skip
 
 

@@ -33,24 +33,28 @@ One machine with two cores ran everything, with one broker, a call's deadline of
 - *lasted*: from the strike until the part was back or the link was mended, its start included.
 - *intake back*: from then to the first receipt of a vote that was sent afterwards.
 - *no receipt*: the longest time without any receipt.
-- *standings*: from the last answer of a round until tally and archive had caught up with the log.
+- *standings*: from the receipt that ended *intake back* until tally and archive had passed all that the log held at
+  that moment, while votes went on coming. Measured in {measured} rounds, the later ones; a dash: in none of these.
+- *rest*: from the last answer of a round, up to a minute later, until they had passed all of the log.
 
 Medians and worst cases in seconds, over rounds with this fault alone; where there was none, over all, in
 parentheses. Under *answers*, what clients were told from the strike to the recovery: 201 is a receipt, 503
 certainly not recorded, 504 and *no answer* undecided, *no connection* certainly not recorded.
 """
 _COLUMNS: Final = (
-    "fault", "times", "a client sees", "an operator sees", "lasted", "intake back", "no receipt", "standings", "answers"
+    "fault", "times", "a client sees", "an operator sees", "lasted", "intake back", "no receipt", "standings", "rest",
+    "answers",
 )  # fmt: skip
 _WORDS: Final = 240
 """Characters that are shown of what was wrong; the ledger has all of them."""
 
 
 class Case(NamedTuple):
-    """A fault and the seconds that standings took after its round."""
+    """A fault and the seconds that standings took after it, and after its round."""
 
     fault: Struck
-    standings: float
+    caught_up: float | None
+    rest: float
 
 
 def write(path: Path, soaks: Path, target: Path) -> None:
@@ -64,12 +68,13 @@ def page(lines: Sequence[Line]) -> str:
     cases: dict[str, list[Case]] = defaultdict(list)
     for line in lines:
         for fault in line.faults:
-            cases[fault.kind].append(Case(fault, line.standings))
+            cases[fault.kind].append(Case(fault, line.caught_up, line.standings))
     times = ledger.kinds(lines)
     head = _HEAD.format(
         total=ledger.total(lines), least=UNANSWERED,
         undecided=sum(line.undecided for line in lines), found=sum(line.undecided_counted for line in lines),
         kinds=len(FAULTS), rarest=min(times[kind] for kind in FAULTS), wrong=_wrong(lines),
+        measured=sum(line.caught_up is not None for line in lines),
     )  # fmt: skip
     rows = [_COLUMNS, ("---",) * len(_COLUMNS), *(_row(kind, cases[kind]) for kind in sorted(cases))]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -111,9 +116,10 @@ def _row(kind: str, cases: Sequence[Case]) -> tuple[str, ...]:
     faults = [case.fault for case in chosen]
     figures = (
         (fault.lasted for fault in faults), (fault.recovery for fault in faults),
-        (fault.silence for fault in faults), (case.standings for case in chosen),
+        (fault.silence for fault in faults), (case.caught_up for case in chosen if case.caught_up is not None),
+        (case.rest for case in chosen),
     )  # fmt: skip
-    shown = (form.format(_spread(list(values))) for values in figures)
+    shown = (form.format(_spread(found)) if (found := list(values)) else "–" for values in figures)
     return (kind, str(len(cases)), *words_of(kind), *shown, _answers(faults))
 
 

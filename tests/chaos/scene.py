@@ -33,6 +33,8 @@ class Event:
         silence: longest time without a receipt, from the strike to then.
         recorded_during: receipts while it lasted.
         answers: what clients saw while it lasted.
+        noted: when that receipt was seen.
+        ends: the log's ends at that moment.
     """
 
     kind: str
@@ -44,6 +46,8 @@ class Event:
     silence: float = 0.0
     recorded_during: int = 0
     answers: Mapping[str, int] = field(default_factory=dict)
+    noted: float = 0.0
+    ends: Mapping[int, int] = field(default_factory=dict)
 
 
 class Scene:

@@ -4,11 +4,14 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import msgspec
 import pytest
 
+from aplauso.domain.errors import Unavailable
+from aplauso.domain.position import Position
 from aplauso.domain.verdict import Verdict
 from aplauso.flow.traffic import open_traffic
 from aplauso.ports.log import LogReader, Record
@@ -25,7 +28,7 @@ from chaos.words import words_of
 def _line(seed: int = 1, faults: Sequence[Struck] = (), **sums: int) -> Line:
     counts = dict.fromkeys(("acknowledged", "undecided", "refused", "undecided_counted", "copies"), 0)
     counts |= {"lost": 0, "repeated": 0, "invented": 0, **sums}
-    return Line(seed=seed, round=1, faults=list(faults), intake=0.1, standings=0.5, seconds=8.0, wrong=[], **counts)
+    return Line(seed=seed, round=1, faults=list(faults), intake=0.1, standings=0.5, seconds=8.0, wrong=[], **counts)  # type: ignore[arg-type]
 
 
 def _struck(kind: str, alone: bool, recovery: float, **answers: int) -> Struck:
@@ -123,6 +126,32 @@ async def test_what_breaks_a_round_stands_in_it() -> None:
     assert result.wrong == ["the round broke (kill tally): OSError('gone')"]
 
 
+class _Projections:
+    """A log of one partition that ends at 10, and two projections that stand there after so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+        self.readers = self.standings = self.archive = self
+
+    def partitions(self) -> Mapping[int, Position]:
+        self.looks -= 1
+        if self.looks == 3:
+            raise Unavailable("away")
+        return {0: Position("log", 10 if self.looks <= 0 else 9)}
+
+
+async def test_the_standings_clock_runs_from_the_first_receipt() -> None:
+    """Standings are back when stored positions reach what the log held at the last fault's first receipt."""
+    events = [Event("kill tally", False, noted=monotonic() - 7.0, ends={0: 10}), Event("kill kafka", False)]
+    world = _Projections(8)
+    trial = Trial(world, open_traffic(Path("load/traffic.json")))  # type: ignore[arg-type]
+    took = await trial._standings_back(events)
+    assert took is not None
+    assert 7.0 < took < 15.0
+    assert world.looks <= 0
+    assert await trial._standings_back(events[1:]) is None
+
+
 def test_the_totals_are_the_last_line_of_a_run_that_broke(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +169,7 @@ def test_lines_without_a_commit_still_load() -> None:
     lines = list(ledger.read(ledger.LEDGER))
     assert len(lines) >= 243
     assert not lines[0].commit
+    assert lines[0].caught_up is None
     assert ledger.commit().removesuffix("-dirty").isalnum()
 
 
@@ -190,6 +220,9 @@ def test_the_page_prefers_faults_that_were_alone() -> None:
     assert "201 90.0%, 503 10.0%" in tally
     assert "| (3.3; 3.3) |" in kafka
     assert "2 rounds, 200 acknowledged votes: 0 lost" in text
+    assert "| – | 0.5; 0.5 |" in tally  # of the two measures of standings, these lines have only the old one
+    newer = msgspec.structs.replace(lines[0], caught_up=0.9)
+    assert "| 0.9; 0.9 | 0.5; 0.5 |" in report.page([newer, lines[1]])
 
 
 class _Log:
