@@ -43,7 +43,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class EndedError(AssertionError):
-    """A process has ended."""
+    """A process has ended, whether or not it was started again."""
 
 
 class Looker:
@@ -58,14 +58,13 @@ class Looker:
         self.parts: dict[str, Process] = {
             "kafka": stack.kafka, "redis": stack.redis.process, "mongo": stack.mongo, **stack.rooms
         }  # fmt: skip
+        self._pids: dict[str, int] = {}
         self._readers = readers
         self._redis = stack.redis.client()
 
     def look(self, at: float, recorded: int, refused: int, undecided: int) -> Look:
         """Looks once. Raises `EndedError` when a process has ended, and `Unavailable`."""
-        for name, part in self.parts.items():
-            if not part.running:
-                raise EndedError(f"{name} has ended; the end of {part.log}:\n{part.tail(8)}")
+        self._see_them_run()
         positions = self._positions()
         ends = sum(self._readers.log.ends().values())  # read after the positions: none can lie beyond it
         return Look(
@@ -74,6 +73,12 @@ class Looker:
             {name: ends - position for name, position in positions.items()}, positions["archive"],
             recorded, refused, undecided,
         )  # fmt: skip
+
+    def _see_them_run(self) -> None:
+        """Every part is the process that it was: one that a supervisor has started again would look flat."""
+        for name, part in self.parts.items():
+            if not part.running or self._pids.setdefault(name, part.pid) != part.pid:
+                raise EndedError(f"{name} has ended; the end of {part.log}:\n{part.tail(8)}")
 
     def behind(self) -> Mapping[str, int]:
         """Records that tally and archive have not applied. Raises `Unavailable`."""

@@ -9,6 +9,7 @@ import signal
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Final
 
 import msgspec
@@ -21,7 +22,7 @@ from chaos import report, soaked
 from chaos.answers import Answers, Votes
 from chaos.audience import Audience
 from chaos.flat import EVERY_SECONDS, ID_BYTES, Lag, Series, lag_of, memory_of, redis_of, times_of
-from chaos.looks import Look, resident_mib
+from chaos.looks import EndedError, Look, Looker, resident_mib
 from chaos.soak import until_stopped
 from chaos.soaked import Found, Load, Servers, Soak, judge
 from chaos.steady import Pace
@@ -379,6 +380,36 @@ async def test_an_audience_counts_what_it_sees() -> None:
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
     assert (audience.frames, audience.reads, audience.backwards) == ([4], 3, 1)
+
+
+class _Stack:
+    """A stack of one room, which runs, beside servers that do."""
+
+    def __init__(self) -> None:
+        self.kafka = self.mongo = _Part()
+        self.redis = SimpleNamespace(process=self.kafka, client=lambda: None)
+        self.rooms = {"tally": _Part()}
+
+
+class _Part:
+    """A process that runs."""
+
+    pid, running, log = 7, True, Path("tally.log")
+
+    def tail(self, lines: int) -> str:
+        return f"its last {lines} lines"
+
+
+@pytest.mark.parametrize("change", [{"running": False}, {"pid": 8}], ids=["ended", "started again"])
+def test_a_process_that_ends_ends_the_soak(change: dict[str, int]) -> None:
+    """A part that has ended between two looks is told, also when it has been started again and runs."""
+    stack = _Stack()
+    looker = Looker(stack, None)  # type: ignore[arg-type]
+    looker._see_them_run()
+    looker._see_them_run()
+    vars(stack.rooms["tally"]).update(change)
+    with pytest.raises(EndedError, match=r"tally has ended; the end of tally\.log:\nits last 8 lines"):
+        looker._see_them_run()
 
 
 def test_the_memory_of_a_process_is_read() -> None:
