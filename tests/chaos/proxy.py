@@ -159,7 +159,6 @@ class _Pair:
             self.reset()
         elif mode is Mode.HALF_OPEN:
             self.silent = True
-            self.proxy.hits[mode] += 1
             self.server.abort()
         elif mode is not Mode.BLACKHOLE and not self.silent:
             self.call()
@@ -185,7 +184,7 @@ class _Pair:
         """Bytes came from a side."""
         mode, hits = self.proxy.mode, self.proxy.hits
         if self.silent:
-            hits[Mode.HALF_OPEN] += len(data)
+            hits[Mode.HALF_OPEN] += len(data)  # only that: a connection nobody uses any more hits nobody
         elif mode is Mode.ANSWER_LOST and side is self.server:
             hits[mode] += 1
             self.end()
