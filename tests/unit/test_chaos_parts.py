@@ -19,7 +19,7 @@ from chaos import ledger, report
 from chaos.__main__ import main
 from chaos.check import Checked, Since
 from chaos.ledger import Line, Struck
-from chaos.rounds import MOST_FAULTS, Deck, Round, Trial
+from chaos.rounds import MOST_FAULTS, Deck, Round, Trial, needless
 from chaos.scene import FAULTS, Event
 from chaos.waiting import NotInTimeError, until
 from chaos.words import words_of
@@ -124,6 +124,16 @@ async def test_what_breaks_a_round_stands_in_it() -> None:
     result = await trial.round(1, ["kill tally"], random.Random(1))
     assert result.checked is None
     assert result.wrong == ["the round broke (kill tally): OSError('gone')"]
+
+
+def test_intake_that_needs_what_it_should_not_is_found() -> None:
+    """Of a part that intake does not need, one 503 or a silence of more than two seconds is wrong; a receipt is not."""
+    event = Event("kill mongo", True, silence=0.2, answers={"201": 900})
+    assert needless(event) == []
+    event.answers = {"201": 900, "503": 1}
+    assert needless(event) == ["kill mongo: {'503': 1}, although intake does not need that part"]
+    event.answers, event.silence = {"201": 900}, 2.1
+    assert needless(event) == ["kill mongo: no receipt for 2.1 s, although intake does not need that part"]
 
 
 class _Projections:
