@@ -122,6 +122,10 @@ class Crowd:
         """The answers that came in a stretch of time, by what a client saw."""
         return Counter(_said(seen) for seen in self.sender.seen if start <= seen.ended <= end)
 
+    def under_way(self, moment: float) -> Counter[str]:
+        """The answers to votes that had been sent before a moment and were unanswered then."""
+        return Counter(_said(seen) for seen in self.sender.seen if seen.sent <= moment < seen.ended)
+
     def longest_silence(self, start: float, end: float) -> float:
         """The longest time without a receipt within a stretch of time."""
         moments = array("d", [start])

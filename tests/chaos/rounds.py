@@ -29,6 +29,8 @@ LIMIT_SECONDS: Final = 10.0
 SILENCE_SECONDS: Final = 2.0
 """The longest time without a receipt while a part is down that intake does not need. The ledger's worst was 0.63 s (a
 duplicate storm) in 53 such rounds: this is three times as long, and half of a vote's deadline."""
+UNTOLD: Final = 0.02
+"""Share of the votes under way at a graceful stop that may get neither 201 nor 503: what the room had not read yet."""
 _PATIENCE_SECONDS: Final = 90.0
 _STAGGER_SECONDS: Final = 1.5
 MOST_FAULTS: Final = 5
@@ -70,6 +72,15 @@ def needless(event: Event) -> list[str]:
     if event.silence > SILENCE_SECONDS:
         found.append(f"{event.kind}: no receipt for {event.silence:.1f} s, although intake does not need that part")
     return found
+
+
+def left_alone(event: Event) -> list[str]:
+    """What a room that was asked to end did not do for votes that were under way: each is told what became of it."""
+    others = {answer: number for answer, number in event.under_way.items() if answer not in ("201", "503")}
+    whole = sum(event.under_way.values())
+    if sum(others.values()) <= UNTOLD * whole:
+        return []
+    return [f"{event.kind}: of {whole} votes that were under way, some were not told what became of them: {others}"]
 
 
 class Deck:
@@ -224,6 +235,9 @@ class Trial:
             event.silence = crowd.longest_silence(event.struck, end)
             if event.alone and not FAULTS[event.kind].stops_intake:
                 result.wrong += needless(event)
+            event.under_way = crowd.under_way(event.struck)
+            if event.alone and event.kind.startswith("stop "):
+                result.wrong += left_alone(event)
             if event.alone and event.recovery > LIMIT_SECONDS:
                 result.wrong.append(f"{event.kind}: votes were acknowledged again only after {event.recovery:.1f} s")
 

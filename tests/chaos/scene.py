@@ -33,6 +33,7 @@ class Event:
         silence: longest time without a receipt, from the strike to then.
         recorded_during: receipts while it lasted.
         answers: what clients saw while it lasted.
+        under_way: what those saw whose votes were under way when it struck.
         noted: when that receipt was seen.
         ends: the log's ends at that moment.
     """
@@ -46,6 +47,7 @@ class Event:
     silence: float = 0.0
     recorded_during: int = 0
     answers: Mapping[str, int] = field(default_factory=dict)
+    under_way: Mapping[str, int] = field(default_factory=dict)
     noted: float = 0.0
     ends: Mapping[int, int] = field(default_factory=dict)
 

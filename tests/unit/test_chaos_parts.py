@@ -19,7 +19,7 @@ from chaos import ledger, report
 from chaos.__main__ import main
 from chaos.check import Checked, Since
 from chaos.ledger import Line, Struck
-from chaos.rounds import MOST_FAULTS, Deck, Round, Trial, needless
+from chaos.rounds import MOST_FAULTS, Deck, Round, Trial, left_alone, needless
 from chaos.scene import FAULTS, Event
 from chaos.waiting import NotInTimeError, until
 from chaos.words import words_of
@@ -134,6 +134,16 @@ def test_intake_that_needs_what_it_should_not_is_found() -> None:
     assert needless(event) == ["kill mongo: {'503': 1}, although intake does not need that part"]
     event.answers, event.silence = {"201": 900}, 2.1
     assert needless(event) == ["kill mongo: no receipt for 2.1 s, although intake does not need that part"]
+
+
+def test_a_stop_that_leaves_votes_without_an_answer_is_found() -> None:
+    """A graceful stop answers the votes that are under way with 201 or 503, but for two in a hundred."""
+    event = Event("stop gateway", True, under_way={"201": 200, "503": 115, "no answer": 5})
+    assert left_alone(event) == []
+    event.under_way = {"201": 200, "504": 2, "no answer": 5}
+    (said,) = left_alone(event)
+    assert said.startswith("stop gateway: of 207 votes that were under way, ")
+    assert said.endswith("{'504': 2, 'no answer': 5}")
 
 
 class _Projections:
