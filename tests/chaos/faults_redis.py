@@ -3,11 +3,13 @@
 import os
 import shutil
 import signal
+from collections.abc import Mapping
 from typing import Any
 
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 
 from aplauso.stack.kafka import free_low_port
+from chaos.proxy import Mode
 from chaos.scene import Scene, add
 from chaos.waiting import until, until_async
 
@@ -46,13 +48,27 @@ async def restore(scene: Scene) -> None:
         return sum((await scene.positions("tally")).values()) >= old + 500
 
     await until_async(ahead, 40, "the tally did not go on after the snapshot")
+    before = await scene.positions("tally")
+    link = world.proxies["tally-redis"]
     with world.held("redis"):
         await scene.strike(lambda: os.killpg(part.pid, signal.SIGKILL))
         await until(lambda: not part.running, 10, "Redis survived kill -9")
         shutil.rmtree(source)
         copy.rename(source)
-    await world.ready("redis")
+        link.switch(Mode.RESET)  # the tally replays the gap in a moment: what it begins with is read before
+    try:
+        await world.ready("redis")
+        after = await scene.positions("tally")
+    finally:
+        link.switch(Mode.PASS)
+    assert went_back(before, after), f"the positions did not go back: {before} before, {after} afterwards"
     scene.back()
+
+
+def went_back(before: Mapping[int, int], after: Mapping[int, int]) -> bool:
+    """Whether stored positions are older than they were: some partitions stand farther back, and none beyond."""
+    moves = [after.get(partition, 0) - offset for partition, offset in before.items()]
+    return min(moves) < 0 and max(moves) <= 0
 
 
 async def make_read_only(scene: Scene) -> None:
@@ -90,7 +106,7 @@ def _refuses(client: Any, reason: type[RedisError]) -> bool:
 
 
 for kind, run in {
-    "redis wiped": wipe, "redis restored": restore, "redis read-only": make_read_only,
-    "redis out of memory": fill_memory,
+    "redis wiped": wipe, "redis read-only": make_read_only, "redis out of memory": fill_memory,
 }.items():  # fmt: skip
     add(kind, run, "redis")
+add("redis restored", restore, "redis", "link tally-redis")

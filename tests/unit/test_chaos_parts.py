@@ -18,6 +18,7 @@ from aplauso.ports.log import LogReader, Record
 from chaos import ledger, report
 from chaos.__main__ import main
 from chaos.check import Checked, Since
+from chaos.faults_redis import went_back
 from chaos.ledger import Line, Struck
 from chaos.rounds import MOST_FAULTS, Deck, Round, Trial, left_alone, needless
 from chaos.scene import FAULTS, Event
@@ -144,6 +145,15 @@ def test_a_stop_that_leaves_votes_without_an_answer_is_found() -> None:
     (said,) = left_alone(event)
     assert said.startswith("stop gateway: of 207 votes that were under way, ")
     assert said.endswith("{'504': 2, 'no answer': 5}")
+
+
+def test_positions_that_went_back_are_told_from_those_that_went_on() -> None:
+    """Positions went back when one of them is farther back than it was, and none has gone on."""
+    before = {0: 50, 1: 60}
+    assert went_back(before, {0: 50, 1: 10})
+    assert went_back(before, {1: 60})
+    assert not went_back(before, before)
+    assert not went_back(before, {0: 51, 1: 10})
 
 
 class _Projections:
