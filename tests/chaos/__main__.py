@@ -17,7 +17,7 @@ import uvloop
 from aplauso.flow.recount import recount
 from aplauso.flow.traffic import open_traffic
 from chaos import ledger, report, soaked
-from chaos.rounds import MOST_FAULTS, VOTES, Deck, Round, Trial
+from chaos.rounds import SIZES, VOTES, Deck, Round, Trial
 from chaos.scene import FAULTS
 from chaos.world import World
 
@@ -114,7 +114,7 @@ def main() -> int:
     rng = random.Random(seed)
     # The kinds that the ledger has least of come first: the same seed beside another ledger gives other rounds.
     times = ledger.kinds(ledger.read(path)) if path is not None and path.exists() else None
-    deck = Deck(chosen.only or list(FAULTS), rng, 1 if chosen.alone else MOST_FAULTS, times)
+    deck = Deck(chosen.only or list(FAULTS), rng, (1,) if chosen.alone else SIZES, times)
     lines: list[ledger.Line] = []
     try:
         uvloop.run(run(seed, chosen.rounds, deck, rng, path, chosen.votes, home, lines))

@@ -4,8 +4,9 @@ import asyncio
 from functools import partial
 from typing import Final
 
+from chaos.onlooker import Onlooker
 from chaos.proxy import Mode
-from chaos.scene import Scene, add
+from chaos.scene import LIMIT_SECONDS, Scene, add
 from chaos.waiting import until
 from chaos.world import LINKS
 
@@ -29,7 +30,19 @@ async def break_link(scene: Scene, link: str, mode: Mode) -> None:
     await asyncio.sleep(0)
 
 
-for link in LINKS:
+async def break_link_of_board(scene: Scene, link: str, mode: Mode) -> None:
+    """The same while somebody looks on, who soon gets pages again. Nobody else asks the board for anything."""
+    board = f"http://127.0.0.1:{scene.world.stack.ports['board']}"
+    onlooker = Onlooker(f"{board}/v1/contests/{scene.crowd.contest}")
+    async with onlooker.looking():
+        await until(lambda: onlooker.since(0.0), 40, "the board showed nothing before its link broke")
+        await break_link(scene, link, mode)
+        back = scene.event.back
+        within = LIMIT_SECONDS if scene.event.alone else 40.0  # another fault may have the server away meanwhile
+        await until(lambda: onlooker.since(back), within, f"the board showed nothing for {within:g} s afterwards")
+
+
+for link in LINKS[:5]:
     for mode in MODES:
         add(
             f"{mode} {link}",
@@ -37,3 +50,9 @@ for link in LINKS:
             f"link {link}",
             stops_intake=link in _STOPS_INTAKE,
         )
+# A lost answer is a reset to them, and nothing more: what only asks asks again.
+for link in LINKS[5:]:
+    run = break_link_of_board if link.startswith("board") else break_link
+    locks = ("board",) if link.startswith("board") else ()
+    for mode in MODES[:4]:
+        add(f"{mode} {link}", partial(run, link=link, mode=mode), f"link {link}", *locks)

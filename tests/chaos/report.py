@@ -25,7 +25,7 @@ told about is looked for, by its id, in the log, the standings and the archive. 
 {total.invented} invented.** {undecided:,} votes were undecided for their senders; {found:,} of these are in the
 log, the others are not, and both is right. {wrong}
 
-There are {kinds} kinds of fault; the rarest struck {rarest} times. In each round one to five of them overlap; each
+There are {kinds} kinds of fault; the rarest struck {rarest} times. In each round one to six of them overlap; each
 struck while at least {least} votes were unanswered, and what could not be shown to have happened is not counted.
 One machine with two cores ran everything, with one broker, a call's deadline of 4 s and sessions of 2 s (by default
 10 s and 6 s), two replicas of tally and archive, one of each other room.

@@ -18,14 +18,12 @@ from aplauso.wiring.distributed import tools
 from chaos import faults_links, faults_log, faults_process, faults_redis  # noqa: F401 - they add their kinds
 from chaos.check import Checked, check
 from chaos.crowd import Crowd
-from chaos.scene import FAULTS, UNANSWERED, Event, Scene
+from chaos.scene import FAULTS, LIMIT_SECONDS, UNANSWERED, Event, Scene
 from chaos.waiting import NotInTimeError, until, until_async
 from chaos.world import World
 
 VOTES: Final = 5_000
 """Acknowledged votes of a round, at least."""
-LIMIT_SECONDS: Final = 10.0
-"""Intake is back so long after a fault, and standings so long after that."""
 SILENCE_SECONDS: Final = 2.0
 """The longest time without a receipt while a part is down that intake does not need. The ledger's worst was 0.63 s (a
 duplicate storm) in 53 such rounds: this is three times as long, and half of a vote's deadline."""
@@ -33,7 +31,8 @@ UNTOLD: Final = 0.02
 """Share of the votes under way at a graceful stop that may get neither 201 nor 503: what the room had not read yet."""
 _PATIENCE_SECONDS: Final = 90.0
 _STAGGER_SECONDS: Final = 1.5
-MOST_FAULTS: Final = 5
+SIZES: Final = (1, 3, 5, 5, 6)
+"""Faults of five rounds. One of them has a single one, for figures that are its own."""
 
 
 @dataclass
@@ -86,24 +85,28 @@ def left_alone(event: Event) -> list[str]:
 class Deck:
     """Deals kinds of faults from a shuffled pile, which is used up before all kinds are shuffled again.
 
-    Rounds come in sets too: one of each size from one to `most`, shuffled. That is three kinds a round in the mean, and
-    594 at least in any 200 successive rounds, wherever they begin: 39 whole sets of 15, and five rounds of the
-    sets at both ends, 1 + 2 and 1 + 2 + 3 at least. Of 54 kinds, one may be missing from what is left of a pile at
-    the beginning and from what is dealt of one at the end, 53 cards each; the other 488 are more than nine piles, so
-    that there are ten whole ones, and each has every kind.
+    Rounds come in sets too: one of each of `sizes`, shuffled. That is four kinds a round in the mean, and 793 at
+    least in any 200 successive rounds, wherever they begin: 39 whole sets of 20, and five rounds of the sets at both
+    ends, 1 + 3 and 1 + 3 + 5 at least. Of 70 kinds, one may be missing from what is left of a pile at the beginning
+    and from what is dealt of one at the end, 69 cards each; the other 655 are more than nine piles, so that there
+    are ten whole ones, and each has every kind.
 
     Args:
         kinds: all of them.
         rng: shuffles.
-        most: kinds in a round.
+        sizes: kinds in the rounds of a set.
         times: how often each struck in former runs. What struck less than others comes first, before all are
             shuffled: the least first, and one card less than a pile at most, so that the promise above holds.
     """
 
     def __init__(
-        self, kinds: Sequence[str], rng: random.Random, most: int = MOST_FAULTS, times: Mapping[str, int] | None = None
+        self,
+        kinds: Sequence[str],
+        rng: random.Random,
+        sizes: Sequence[int] = SIZES,
+        times: Mapping[str, int] | None = None,
     ) -> None:
-        self._most = most
+        self._set = sizes
         self._kinds = sorted(kinds)
         self._rng = rng
         self._sizes: list[int] = []
@@ -115,15 +118,15 @@ class Deck:
         pile: list[str] = []
         for _, _, kind in sorted(cards)[: len(self._kinds) - 1]:
             # A kind that two cards of one round may name could not be dealt in its turn.
-            if kind in pile[max(0, len(pile) - self._most + 1) :]:
+            if kind in pile[max(0, len(pile) - max(self._set) + 1) :]:
                 break
             pile.append(kind)
         return pile
 
     def deal(self) -> list[str]:
-        """The faults of the next round: one to `most` of different kinds."""
+        """The faults of the next round, of different kinds."""
         if not self._sizes:
-            self._sizes = self._rng.sample(range(1, self._most + 1), self._most)
+            self._sizes = self._rng.sample(self._set, len(self._set))
         size = min(self._sizes.pop(), len(self._kinds))
         hand: list[str] = []
         while len(hand) < size:

@@ -16,6 +16,8 @@ from chaos.world import World
 T = TypeVar("T")
 UNANSWERED: Final = 100
 """Votes that must be unanswered when a fault strikes."""
+LIMIT_SECONDS: Final = 10.0
+"""Intake is back so long after a fault, standings so long after that, and so are the board's pages."""
 _STRIKE_SECONDS: Final = 40.0
 
 

@@ -47,7 +47,7 @@ async def test_faults_lose_nothing_and_repeat_nothing(world: World) -> None:
     trial = Trial(world, open_traffic(_TRAFFIC), votes=2_000)
     for number, kinds in enumerate(_ROUNDS, start=1):
         result = await trial.round(number, kinds, random.Random(number))
-        assert result.checked is not None
+        assert result.checked is not None, result.wrong
         verdict = result.checked.verdict
         assert verdict.ok, verdict.faults
         assert verdict.acknowledged >= 2_000

@@ -5,6 +5,7 @@ from typing import Final
 _KEYED: Final = "a vote with a key is sent again and counts once; an anonymous one stays undecided"
 _NOTHING: Final = "nothing: votes are acknowledged as before"
 _STANDINGS: Final = f"{_NOTHING}; standings stand still meanwhile"
+_RESULTS: Final = f"{_NOTHING}; the board's results are late, or 503, meanwhile"
 _RECORDS: Final = f"{_NOTHING}; new votes are missing from the latest records meanwhile"
 
 WORDS: Final[dict[str, tuple[str, str]]] = {
@@ -102,6 +103,10 @@ _LINKS: Final = {
     "collector-kafka": "votes under way wait, 504 at their deadline, 503 once brokers count as lost",
     "tally-redis": _STANDINGS,
     "archive-mongo": _RECORDS,
+    "tally-kafka": _STANDINGS,
+    "archive-kafka": _RECORDS,
+    "board-redis": _RESULTS,
+    "board-mongo": _RESULTS,
 }
 _MODES: Final = {
     "delay": "everything is slower by the delay; no log says more",
@@ -135,6 +140,6 @@ def words_of(kind: str) -> tuple[str, str]:
         return WORDS[kind]
     mode, _, link = kind.partition(" ")
     client = _LINKS[link]
-    if mode == "delay":
+    if mode == "delay" and client != _RESULTS:
         client = "answers are later by the delay" if client not in (_STANDINGS, _RECORDS) else _NOTHING
     return client, _MODES[mode]

@@ -1,10 +1,10 @@
 """The system on trial: the real stack, two replicas of each projection, a fault proxy on every link, a keeper.
 
-    client ═ gateway ═ collector ═ Kafka ─ tally ═ Redis
-                                        └─ archive ═ MongoDB        ═ is a link with a proxy
+    client ═ gateway ═ collector ═ Kafka ═ tally ═ Redis ═══╗
+                                     ╚═══ archive ═ MongoDB ═ board        ═ is a link with a proxy
 
-Kafka tells its clients where to connect. So that the proxy stays between, the collector has a listener of its
-own, and the address that Kafka gives out on that one is the proxy's.
+Kafka tells its clients where to connect. So that the proxy stays between, collector, tally and archive have a
+listener each, and the address that Kafka gives out on it is the proxy's.
 """
 
 import asyncio
@@ -35,7 +35,11 @@ CALL_SECONDS: Final = 4.0
 """How long a vote may be on its way: shorter than the default, so that a round is."""
 CLOSING_EVERY_S: Final = 5
 _CLOSING: Final = 360
-LINKS: Final = ("client-gateway", "gateway-collector", "collector-kafka", "tally-redis", "archive-mongo")
+LINKS: Final = (
+    "client-gateway", "gateway-collector", "collector-kafka", "tally-redis", "archive-mongo", "tally-kafka",
+    "archive-kafka", "board-redis", "board-mongo",
+)  # fmt: skip
+"""By who connects and what to; replicas share theirs."""
 
 
 class World:
@@ -104,40 +108,57 @@ class World:
         return room
 
     def _set_proxies(self) -> None:
-        ports, proxies = self.stack.ports, self.proxies
-        targets = (ports["gateway"], ports["collector"], free_low_port(), self.stack.redis.port, self.stack.mongo.port)
-        for proxy, target in zip(proxies.values(), targets, strict=True):
-            proxy.target = target
-        link = proxies["collector-kafka"]
-        kafka = self.stack.kafka
-        ours = kafka.properties()
-        kafka._settings.update({
-            "listeners": f"{ours['listeners']},TRIAL://127.0.0.1:{link.target}",
-            "listener.security.protocol.map": f"{ours['listener.security.protocol.map']},TRIAL:PLAINTEXT",
-            "advertised.listeners": f"PLAINTEXT://{kafka.bootstrap},TRIAL://127.0.0.1:{link.port}",
-        })  # fmt: skip
+        targets = {**self.stack.ports, "redis": self.stack.redis.port, "mongo": self.stack.mongo.port}
+        for name, proxy in self.proxies.items():
+            server = name.partition("-")[2]
+            proxy.target = free_low_port() if server == "kafka" else targets[server]
+        self._add_listeners()
         for name, room in self.rooms.items():
             self._set_links(name.removesuffix("-2"), room)
 
+    def _add_listeners(self) -> None:
+        """A listener of Kafka for each proxy before it: the broker tells a client the address of the one it came by."""
+        kafka = self.stack.kafka
+        ours, links = kafka.properties(), {}
+        for name, proxy in self.proxies.items():
+            client, _, server = name.partition("-")
+            if server == "kafka":
+                links[client.upper()] = proxy
+        listeners = "".join(f",{name}://127.0.0.1:{link.target}" for name, link in links.items())
+        advertised = "".join(f",{name}://127.0.0.1:{link.port}" for name, link in links.items())
+        protocols = "".join(f",{name}:PLAINTEXT" for name in links)
+        kafka._settings.update({
+            "listeners": ours["listeners"] + listeners,
+            "listener.security.protocol.map": ours["listener.security.protocol.map"] + protocols,
+            "advertised.listeners": f"PLAINTEXT://{kafka.bootstrap}{advertised}",
+        })  # fmt: skip
+
     def _set_links(self, name: str, room: Process) -> None:
-        """Leads a room's way to the next one through the proxy."""
-        proxies, stack = self.proxies, self.stack
-        ways = {
-            "gateway": {"COLLECTORS": f"127.0.0.1:{proxies['gateway-collector'].port}"},
-            "collector": {"KAFKA_BOOTSTRAP": f"127.0.0.1:{proxies['collector-kafka'].port}"},
-            "tally": {"REDIS_URL_FILE": self._redirected("redis_url", stack.redis.port, proxies["tally-redis"].port)},
-            "archive": {
-                "MONGO_URI_FILE": self._redirected("mongo_uri", stack.mongo.port, proxies["archive-mongo"].port)
-            },
-        }
-        env = {"CALL_SECONDS": str(CALL_SECONDS), **ways.get(name, {})}
+        """Leads a room's ways to what it needs through the proxies."""
+        env = {"CALL_SECONDS": str(CALL_SECONDS)}
+        for link, proxy in self.proxies.items():
+            client, _, server = link.partition("-")
+            if client == name:
+                env.update([self._way(link, server, proxy)])
         room._env.update({PREFIX + key: value for key, value in env.items()})
 
-    def _redirected(self, name: str, port: int, proxied: int) -> str:
+    def _way(self, link: str, server: str, proxy: Proxy) -> tuple[str, str]:
+        """The setting that says where a server is, and the proxy's address as its value."""
+        match server:
+            case "collector":
+                return "COLLECTORS", f"127.0.0.1:{proxy.port}"
+            case "kafka":
+                return "KAFKA_BOOTSTRAP", f"127.0.0.1:{proxy.port}"
+            case "redis":
+                return "REDIS_URL_FILE", self._redirected("redis_url", link, proxy)
+            case _:
+                return "MONGO_URI_FILE", self._redirected("mongo_uri", link, proxy)
+
+    def _redirected(self, name: str, link: str, proxy: Proxy) -> str:
         original = Path(self.stack.environment[f"{PREFIX}{name.upper()}_FILE"])
-        path = original.with_name(f"{name}_by_proxy")
+        path = original.with_name(f"{name}_of_{link}")
         path.touch(mode=0o600)
-        path.write_text(original.read_text().replace(f"127.0.0.1:{port}", f"127.0.0.1:{proxied}"))
+        path.write_text(original.read_text().replace(f"127.0.0.1:{proxy.target}", f"127.0.0.1:{proxy.port}"))
         return str(path)
 
     @property

@@ -20,7 +20,7 @@ from chaos.__main__ import main
 from chaos.check import Checked, Since
 from chaos.faults_redis import went_back
 from chaos.ledger import Line, Struck
-from chaos.rounds import MOST_FAULTS, Deck, Round, Trial, left_alone, needless
+from chaos.rounds import SIZES, Deck, Round, Trial, left_alone, needless
 from chaos.scene import FAULTS, Event
 from chaos.waiting import NotInTimeError, until
 from chaos.words import words_of
@@ -54,12 +54,12 @@ def test_every_kind_occurs_ten_times_in_any_200_rounds(seed: int, times: Mapping
     rounds = [deck.deal() for _ in range(500)]
     assert min(_least(rounds[first : first + 200]) for first in range(301)) >= 10
     assert all(len(set(kinds)) == len(kinds) for kinds in rounds)
-    assert {len(kinds) for kinds in rounds} == set(range(1, MOST_FAULTS + 1))
+    assert {len(kinds) for kinds in rounds} == set(SIZES)
 
 
 def test_the_deck_keeps_what_its_arithmetic_says() -> None:
     """The worst 200 rounds have cards enough for the kinds that there are: another kind more needs larger rounds."""
-    sizes = range(1, MOST_FAULTS + 1)
+    sizes = sorted(SIZES)
     ends = min(sum(sizes[:first]) + sum(sizes[: len(sizes) - first]) for first in range(1, len(sizes)))
     fewest = (200 // len(sizes) - 1) * sum(sizes) + ends
     most_without = 9 * len(FAULTS) + 2 * (len(FAULTS) - 1)
@@ -69,7 +69,7 @@ def test_the_deck_keeps_what_its_arithmetic_says() -> None:
 def test_what_the_ledger_lacks_comes_first() -> None:
     """Kinds that struck less than others come first, the least first; then all are equal, and all come."""
     kinds = ["a", "b", "c", "d", "e"]
-    deck = Deck(kinds, random.Random(1), most=1, times={"a": 3, "b": 2, "c": 3, "d": 1, "e": 3})
+    deck = Deck(kinds, random.Random(1), sizes=(1,), times={"a": 3, "b": 2, "c": 3, "d": 1, "e": 3})
     first = [deck.deal()[0] for _ in range(3)]
     assert first[0] == "d"
     assert sorted(first[1:]) == ["b", "d"]
@@ -79,7 +79,7 @@ def test_what_the_ledger_lacks_comes_first() -> None:
 def test_what_did_not_happen_is_dealt_again() -> None:
     """A kind that was dealt and could not happen comes again before the next shuffle."""
     kinds = list(FAULTS)
-    deck = Deck(kinds, random.Random(2), most=1)
+    deck = Deck(kinds, random.Random(2), sizes=(1,))
     lost = deck.deal()
     deck.take_back(lost)
     rest = [deck.deal()[0] for _ in range(len(kinds))]
@@ -88,7 +88,7 @@ def test_what_did_not_happen_is_dealt_again() -> None:
 
 
 def test_fewer_kinds_than_a_round_could_have() -> None:
-    """Two kinds make rounds of one and of two."""
+    """Two kinds make rounds of one and of two, however many a round could have."""
     deck = Deck(["a", "b"], random.Random(3))
     assert {tuple(sorted(deck.deal())) for _ in range(50)} == {("a",), ("b",), ("a", "b")}
 
