@@ -183,9 +183,10 @@ async def test_the_standings_clock_runs_from_the_first_receipt() -> None:
 
 
 def test_the_totals_are_the_last_line_of_a_run_that_broke(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """A run that cannot go on prints what broke it, then the totals, and ends with 1."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # such a run keeps its data
     monkeypatch.setattr("chaos.__main__.World", _Gone)
     monkeypatch.setattr("sys.argv", ["chaos", "--no-ledger", "--rounds", "2"])
     assert main() == 1
