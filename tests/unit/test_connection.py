@@ -153,8 +153,22 @@ async def test_a_last_answer_that_is_not_read_is_cut_off(hall: Room) -> None:
     connection, wire = hall.connect()
     connection.data_received(message(b"one", b"connection: close\r\n"))
     assert wire.closed
+    connection.pause_writing()
+    connection.resume_writing()
     hall.pass_time(STALL_SECONDS + MORE)
     assert wire.aborted
+
+
+async def test_nothing_comes_of_a_connection_that_is_gone(hall: Room) -> None:
+    """What was to be gone on with in the next turn is not, when the connection has gone meanwhile."""
+    connection, wire = hall.connect()
+    connection.data_received(LATER + b"1" + GET)
+    hall.asked[0].reply(Response(200, [], b"first"))
+    wire.aborted = True
+    connection.connection_lost(None)
+    await settled()
+    assert [one.body for one in answers(bytes(wire.sent))] == [b"first"]
+    assert not wire.half
 
 
 async def test_a_large_body_is_read_to_its_end_and_refused(hall: Room) -> None:

@@ -199,6 +199,8 @@ class Connection(Sending):
             self.wait(HEAD_SECONDS if self._begun else IDLE_SECONDS)
 
     def _go_on(self) -> None:
+        if self.transport.is_closing():
+            return
         self._answer_next()
         if self.current is not None or self.stalled or self._queue:
             return

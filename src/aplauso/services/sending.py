@@ -81,6 +81,9 @@ class Sending(asyncio.Protocol):
     def resume_writing(self) -> None:
         """As `asyncio.Protocol`."""
         self.stalled = False
+        if self.transport.is_closing():  # what is left has to be read as well
+            self.wait(STALL_SECONDS)
+            return
         self.due = math.inf
         if self._ready is not None:
             self._ready.set()
