@@ -4,7 +4,7 @@ Each schedule is a list of steps, such as "replica 1 goes on to its next point",
 is put back to an older snapshot"; after every step the state must be that of the log up to the stored position, and
 in the end that of the whole log. What fails is shrunk to the shortest schedule that still does.
 
-`make test` runs the same few thousand schedules each time. For a long run with new ones:
+`make test` runs the same 200 schedules of each projection every time. For a long run with new ones:
 
     APLAUSO_SCHEDULES=100000 .venv/bin/python -m pytest tests/unit/test_model_projection.py -k holds -s --timeout 0
 """
