@@ -33,7 +33,7 @@ _FULL_MS: Final = 10
 """How long the driver fetches nothing once that much waits; its own second would leave a projection without work."""
 _IDENTITY_SECONDS: Final = 1.0
 """How often the topic and its bounds are looked at while nothing comes."""
-GATHER_SECONDS: Final = 0.016
+GATHER_SECONDS: Final = 0.025
 """Records are handed out once in so long, at most, unless there are enough."""
 _COMMIT_SECONDS: Final = 1.0
 """How often progress is told. The group's coordinator answers one commit after the other, and heartbeats behind them:

@@ -15,6 +15,9 @@ ARCHIVE_GROUP: Final = "aplauso.archive"
 _GATHER_SECONDS: Final = 0.2
 """Nobody watches the archive fill, and a batch costs its server as much as eight votes, for each partition."""
 
+_BATCH: Final = 2_000
+"""Documents that are made and sent together: with as many as a tally's votes, a backlog took a fifth more memory."""
+
 
 def archive(settings: Settings, watch: Watch) -> Projecting:
     """The projection into the archive."""
@@ -28,4 +31,5 @@ def archive(settings: Settings, watch: Watch) -> Projecting:
         for part in (worker, source, store):
             part.close()
 
-    return Projecting(Projection(source, store, watch, worker=worker), source, lambda: None, close)
+    projection = Projection(source, store, watch, batch=_BATCH, worker=worker)
+    return Projecting(projection, source, lambda: None, close)
