@@ -11,7 +11,7 @@ from bench.records import backlog
 from bench.world import World, limit, rate_until, wait_until, world
 
 BATCH = 5_000
-"""Documents of an insert_many beside the archive's: as many as the archive sends."""
+"""Documents of an insert_many beside the archive's. The archive sends fewer, for its memory's sake."""
 
 
 def tally_rows(repeats: int, votes: int) -> Iterator[Row]:
