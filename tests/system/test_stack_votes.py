@@ -75,6 +75,15 @@ def rejections(world: World, contest: str) -> dict[str, dict[str, Any]]:
     return named
 
 
+def wait_for_rejections(world: World, contest: str, number: int) -> None:
+    """Waits until a contest has so many; where they do not come, what the tally said of it is told."""
+    try:
+        wait_until(lambda: len(rejections(world, contest)) == number, f"{number} rejections", 75)
+    except AssertionError as error:
+        kept = sorted(one["reason"] for one in rejections(world, contest).values())
+        raise AssertionError(f"{error}: {kept}; the tally's log:\n{world.rooms['tally'].tail(30)}") from None
+
+
 def _value(rejection: dict[str, Any]) -> bytes:
     return base64.b64decode(rejection["value"] or "") + base64.b64decode(rejection["key"] or "")
 
@@ -111,7 +120,7 @@ def test_rejected_retry(world: World) -> None:
     for vote in votes:
         world.produce((0, b"wrong", encode(vote)))
     world.produce((0, contest.encode(), b"\xff\xff"), (0, b"wrong", encode(make_vote(contest, rank=99))))
-    wait_until(lambda: len(rejections(world, contest)) == 5, "the rejections")
+    wait_for_rejections(world, contest, 5)
     found = rejections(world, contest)
     readable = [place for place, one in found.items() if any(vote.id.encode() in _value(one) for vote in votes)]
     retried = world.aplauso("rejected", "retry", readable[0])
