@@ -5,9 +5,9 @@ reader, today or after a rebuild, comes to the same answer. The reasons are a cl
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import repeat
+from itertools import compress, repeat
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -31,6 +31,11 @@ MAX_BYTES: Final = 8192
 """A record's value at most; four texts of 200 characters of up to 4 bytes, folded, stay far below."""
 UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[78][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 MAX_STAMP: Final = 253_402_300_800_000  # the first moment of the year 10000: datetime ends there
+_VERSIONS: Final = slice(14, None, 36)
+"""Of ids one after the other, the characters that `is_anonymous` looks at."""
+_IS_ANONYMOUS: Final = bytes(each == ord("7") for each in range(256))
+"""By such a character, whether the id is anonymous."""
+_IS_KEYED: Final = bytes(each != ord("7") for each in range(256))
 SEED: Final = 0x9747B28C  # of Kafka's murmur2, org.apache.kafka.common.utils.Utils
 
 
@@ -47,6 +52,12 @@ def partitions_of(keys: Iterable[bytes], partitions: int) -> list[int]:
 def is_anonymous(vote_id: str) -> bool:
     """Whether a vote's id was given by the gateway (UUIDv7), not derived from a key or a token (UUIDv8)."""
     return vote_id[14] == "7"
+
+
+def anonymous_and_keyed(ids: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Ids of which `is_anonymous` says yes, and the others, in their order: told without its call for each."""
+    versions = "".join(ids)[_VERSIONS].encode()
+    return list(compress(ids, versions.translate(_IS_ANONYMOUS))), list(compress(ids, versions.translate(_IS_KEYED)))
 
 
 def encode(vote: Vote) -> bytes:

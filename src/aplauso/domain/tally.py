@@ -8,14 +8,14 @@ partition's time (the latest stamp seen) is two slots further, only as a belt.
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate, compress, islice
+from itertools import accumulate, islice
 from operator import length_hint
 from typing import Final, NamedTuple
 
 import msgspec
 
 from aplauso.domain.columns import Columns
-from aplauso.domain.record import is_anonymous
+from aplauso.domain.record import anonymous_and_keyed, is_anonymous
 from aplauso.domain.sums import Sums
 from aplauso.domain.vote import Vote
 
@@ -28,11 +28,6 @@ _WHOLE: Final = len("01234567-89ab")
 _HEAD: Final = _WHOLE - 2
 """Characters that tell them to a quarter of a second."""
 _HEADS: Final = 10_000
-_VERSIONS: Final = slice(14, None, 36)
-"""Of ids one after the other, the characters that `is_anonymous` looks at."""
-_IS_ANONYMOUS: Final = bytes(each == ord("7") for each in range(256))
-"""By such a character, whether the id is anonymous."""
-_IS_KEYED: Final = bytes(each != ord("7") for each in range(256))
 _KINDS: Final = 16_384
 """Sums by so many kinds are put into standings: voters may make up names."""
 
@@ -176,14 +171,14 @@ class Memory:
         Sets are compared as wholes, which comes to the same: an id lies in one slot, and a slot is forgotten for good.
         """
         time = max(self.time, max(stamps, default=0))
-        versions = "".join(ids)[_VERSIONS].encode()
-        slots = self._by_slot(list(compress(ids, versions.translate(_IS_ANONYMOUS))))
+        anonymous, keyed = anonymous_and_keyed(ids)
+        slots = self._by_slot(anonymous)
         forgotten = set[int]()
         if slots and is_forgotten(min(slots), time):
             forgotten = self._forgotten(ids, stamps)
             kept = [at for at, vote_id in enumerate(ids) if is_anonymous(vote_id) and at not in forgotten]
             slots = self._by_slot([ids[at] for at in kept])
-        asked = [(self.keyed, list(compress(ids, versions.translate(_IS_KEYED))))]
+        asked = [(self.keyed, keyed)]
         asked += [(self.slots.setdefault(slot, set()), some) for slot, some in slots.items()]
         seen, distinct = set[str](), len(forgotten)
         for known, some in asked:

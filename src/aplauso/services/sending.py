@@ -124,12 +124,11 @@ class Sending(asyncio.Protocol):
         if isinstance(answer, Stream):
             self._stream(request, answer)
             return
-        more, last = self.clients.date, wire.ends_connection(answer.headers)
-        if last:
-            pass  # it says so
-        elif not request.keep:
-            last, more = True, f"{more}connection: close\r\n"
-        elif self.old:
+        more, says_so = self.clients.date, wire.ends_connection(answer.headers)
+        last = says_so or not request.keep
+        if last and not says_so:
+            more += "connection: close\r\n"
+        elif self.old and not last:
             more += "connection: keep-alive\r\n"
         self.transport.write(wire.answer(answer, more, head_only=request.method == "HEAD"))
         self.current = None

@@ -85,8 +85,7 @@ def _repeated(votes: Sequence[LoggedVote], counted: Mapping[str, int]) -> dict[s
     """By contest, the votes that were not counted."""
     if sum(counted.values()) == len(votes):
         return {}
-    total = Counter(vote.contest for _, vote in votes)
-    return {contest: number for contest, number in (total - Counter(counted)).items() if number}
+    return dict(Counter(vote.contest for _, vote in votes) - Counter(counted))
 
 
 class SqliteStandings:
