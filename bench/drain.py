@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from aplauso.flow.recount import recount
 from aplauso.ports.archive import ArchivedVote
 from aplauso.wiring.distributed.tools import readers
+from aplauso.wiring.processes import processors
 from bench.harness import Row, Samples, at_least, at_most, cpu_seconds, figure, share_of
 from bench.records import backlog
-from bench.world import World, limit, rate_until, wait_until, world
+from bench.world import World, limit, measured, rate_until, wait_until, world
 
 BATCH = 5_000
 """Documents of an insert_many beside the archive's. The archive sends fewer, for its memory's sake."""
@@ -19,17 +20,19 @@ def tally_rows(repeats: int, votes: int) -> Iterator[Row]:
     with world() as servers:
         backlog(servers, "votes", votes)
         yield figure("Kafka, bytes a vote", kafka_bytes(servers, "votes") / votes, "bytes", "in large batches, lz4")
-        ours, fold, bare = Samples(), Samples(), Samples()
+        ours, fold, alone, bare = Samples(), Samples(), Samples(), Samples()
         cost = {"tally": Samples(), "redis": Samples()}
         for _ in range(repeats):
             bare.values.append(limit("consume", servers.stack.kafka.bootstrap, "votes", votes))
             servers.forget()
             ours.values.append(_drain_tally(servers, "votes", votes, cost))
-            fold.values.append(_fold(servers, votes))
+            fold.values.append(_fold(servers, votes, processors()))
+            alone.values.append(_fold(servers, votes, 1))
         servers.recount()
         yield at_least("tally, backlog", ours, "votes/s", 200_000, f"consume and decode {bare.median:,.0f}/s")
         yield share_of("tally, of consume and decode", ours, bare, "votes/s", 0.0, "for comparison")
-        yield share_of("recount's fold", fold, bare, "votes/s", 0.6)
+        yield share_of("recount's fold", fold, bare, "votes/s", 0.6, f"{processors()} processes")
+        yield share_of("recount's fold, one process", alone, bare, "votes/s", 0.0, "for comparison")
         for name, samples in cost.items():
             yield figure(f"{name}, CPU a vote", samples.median, "us", "from the backlog")
         yield memory_row(servers, max(votes // 4, 50_000))
@@ -46,17 +49,9 @@ def _drain_tally(servers: World, topic: str, votes: int, cost: dict[str, Samples
     return rate
 
 
-def _fold(servers: World, votes: int) -> float:
+def _fold(servers: World, votes: int, processes: int) -> float:
     """The recount without an archive; the standings are there, and are compared."""
-    opened = readers(servers.settings())
-    try:
-        started = time.perf_counter()
-        report = recount(opened.log, opened.standings, opened.archive)
-        assert report.ok, report
-        assert report.records == votes, report
-        return votes / (time.perf_counter() - started)
-    finally:
-        opened.close()
+    return measured("fold", votes, processes, env=servers.environment("votes"))
 
 
 def memory_row(servers: World, votes: int) -> Row:

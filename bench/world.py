@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -153,5 +153,13 @@ def rate_until(done: Callable[[], int], total: int, pause: float = 0.02) -> floa
 
 def limit(name: str, *arguments: object) -> float:
     """What one of `bench/limits` measures in a process of its own."""
-    command = [sys.executable, "-m", f"bench.limits.{name}", *map(str, arguments)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True, timeout=WAIT).stdout)
+    return measured(f"limits.{name}", *arguments)
+
+
+def measured(name: str, *arguments: object, env: Mapping[str, str] | None = None) -> float:
+    """What a module of `bench` measures in a process of its own, which is told so in these variables, too."""
+    command = [sys.executable, "-m", f"bench.{name}", *map(str, arguments)]
+    found = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=WAIT, env={**os.environ, **(env or {})}
+    )
+    return float(found.stdout)

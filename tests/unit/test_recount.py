@@ -13,7 +13,8 @@ from aplauso.domain.position import Position
 from aplauso.domain.record import decode
 from aplauso.domain.tally import BandTally, Spelling
 from aplauso.domain.vote import Vote
-from aplauso.flow.recount import EXAMPLES, Chunk, Report, _Stretches, recount
+from aplauso.flow.recount import EXAMPLES, Report, recount
+from aplauso.flow.refold import ByStretch, Chunk
 from aplauso.ports.archive import ArchivedVote
 from aplauso.ports.log import Record
 from aplauso.ports.projection import LoggedVote
@@ -339,7 +340,7 @@ def test_each_stretch_gets_its_own_chunks() -> None:
     """Stretches that are asked for in their order get their chunks, those without any none, to the end and beyond."""
     records = [Record(0, at, 0, None, None) for at in range(4)]
     chunks: list[Chunk] = [((0, False), records[:1]), ((0, False), records[1:2]), ((1, True), records[2:])]
-    taken = _Stretches(iter(chunks))
+    taken = ByStretch(iter(chunks))
     found = {(at, is_second): list(taken((at, is_second))) for at in range(3) for is_second in (False, True)}
     assert found.pop((0, False)) == [records[:1], records[1:2]]
     assert found.pop((1, True)) == [records[2:]]

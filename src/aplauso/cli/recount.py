@@ -1,6 +1,8 @@
 """`aplauso recount`."""
 
 import sys
+from contextlib import closing
+from typing import Annotated
 
 import msgspec
 import typer
@@ -12,18 +14,27 @@ from aplauso.cli.terminal import printable
 from aplauso.flow.recount import Report
 from aplauso.flow.recount import recount as replay
 from aplauso.wiring import Readers, choice
+from aplauso.wiring.processes import Processes, processors
+
+_Number = Annotated[
+    int | None,
+    typer.Option("--processes", min=1, metavar="N", help="Processes that fold.", show_default="one a processor"),
+]
 
 
-def recount(as_json: AsJson = False, data: Data = None) -> None:
+def recount(as_json: AsJson = False, data: Data = None, processes: _Number = None) -> None:
     """Replay the log and compare it with the live standings and the archive; exit 1 when they differ.
 
-    Works beside a running system: each projection is compared at its own position.
+    Works beside a running system: each projection is compared at its own position. The log's partitions are shared
+    among processes; each of them needs memory for the ids of one partition.
     """
-    readers = choice.readers(read_settings(data))
-    try:
-        report = _replay(readers)
-    finally:
-        readers.close()
+    settings = read_settings(data)
+    with closing(choice.folding(settings, processes or processors())) as folds:
+        readers = choice.readers(settings)
+        try:
+            report = _replay(readers, folds)
+        finally:
+            readers.close()
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode({"ok": report.ok, **msgspec.to_builtins(report)})).decode())
     else:
@@ -32,10 +43,10 @@ def recount(as_json: AsJson = False, data: Data = None) -> None:
         raise typer.Exit(1)
 
 
-def _replay(readers: Readers) -> Report:
+def _replay(readers: Readers, folds: Processes) -> Report:
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("recounting", total=None)
-        return replay(*readers, lambda done, total: progress.update(bar, completed=done, total=total))
+        return replay(*readers, lambda done, total: progress.update(bar, completed=done, total=total), folds)
 
 
 def _print(report: Report) -> None:

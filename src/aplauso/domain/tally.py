@@ -249,10 +249,14 @@ def is_forgotten(slot: int, time: int) -> bool:
 
 
 class PartitionTally:
-    """One partition folded from its beginning: what a projection's state must equal at the same position."""
+    """One partition folded from its beginning: what a projection's state must equal at the same position.
 
-    def __init__(self) -> None:
-        self.memory = Memory()
+    Args:
+        memory: the ids that were counted before, where it goes on from another tally.
+    """
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory()
         self.counted = 0
         self.repeated = 0
         self._contests: Contests = {}

@@ -4,6 +4,7 @@ The distributed parts are imported only when they are asked for: an installation
 """
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 
@@ -12,6 +13,7 @@ from aplauso.ports.rejected import RejectedLog
 from aplauso.settings import Settings
 from aplauso.wiring import embedded
 from aplauso.wiring.parts import Appending, Readers
+from aplauso.wiring.processes import Processes
 
 
 def distributed() -> ModuleType:
@@ -28,6 +30,16 @@ def readers(settings: Settings) -> Readers:
         return embedded.readers(settings.data)
     found: Readers = distributed().readers(settings)
     return found
+
+
+def folding(settings: Settings, processes: int) -> Processes:
+    """Folds the log in so many processes, at most as many as it has partitions; to be made before any readers.
+
+    Raises `Misconfigured`.
+    """
+    if settings.kafka_bootstrap is None:  # the embedded log has one partition
+        return Processes(partial(embedded.log_reader, settings.data), 1)
+    return Processes(partial(distributed().log_reader, settings), min(processes, settings.partitions))
 
 
 def rejected(settings: Settings) -> RejectedLog:

@@ -31,6 +31,9 @@ _AHEAD: Final[dict[str, Any]] = {"fetch_max_bytes": 1_048_576, "queued_max_messa
 full. A tally had a peak of 223 MiB with the driver's own 50 MB a fetch and 32 MiB waiting, and was no faster."""
 _FULL_MS: Final = 10
 """How long the driver fetches nothing once that much waits; its own second would leave a projection without work."""
+_FETCHED: Final = 65_536
+"""Bytes that the broker waits for before it answers, for as long as the source gathers at most: records that came one
+after the other would otherwise each cost the broker an answer, and the driver a turn of three threads."""
 _IDENTITY_SECONDS: Final = 1.0
 """How often the topic and its bounds are looked at while nothing comes."""
 GATHER_SECONDS: Final = 0.025
@@ -192,6 +195,8 @@ class KafkaSource:
         }
         ours = classic if self._protocol == "classic" else {}
         ahead = READING | _AHEAD | {"fetch_queue_backoff_ms": _FULL_MS}
+        if self._gather:
+            ahead |= {"fetch_wait_max_ms": max(1, int(self._gather * 1000)), "fetch_min_bytes": _FETCHED}
         return self._settings.client(group_id=self._group, group_protocol=self._protocol, **ahead, **ours)
 
     def _running(self) -> Consumer:

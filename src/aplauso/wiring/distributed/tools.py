@@ -11,6 +11,7 @@ from aplauso.adapters.mongo.archive import MongoArchiveReader
 from aplauso.adapters.redis import doctor as redis_doctor
 from aplauso.adapters.redis.standings import RedisStandingsReader
 from aplauso.domain.errors import Unavailable
+from aplauso.ports.log import LogReader
 from aplauso.ports.rejected import RejectedLog
 from aplauso.settings import Settings
 from aplauso.wiring.distributed.collectors import client_tls, collectors
@@ -27,6 +28,11 @@ def readers(settings: Settings) -> Readers:
         RedisStandingsReader(redis_settings(settings)),
         MongoArchiveReader(mongo_settings(settings)),
     )
+
+
+def log_reader(settings: Settings) -> LogReader:
+    """A reader of the log alone."""
+    return KafkaReader(kafka_settings(settings))
 
 
 def rejected(settings: Settings) -> RejectedLog:
