@@ -14,6 +14,7 @@ import uvloop
 
 from aplauso.domain.errors import AplausoError
 from aplauso.settings import Settings
+from aplauso.stack.mongo import CACHE_MIB
 from aplauso.stack.system import Stack
 from chaos import soaked
 from chaos.looks import EndedError
@@ -21,8 +22,6 @@ from chaos.soaked import Servers, Soak
 from chaos.soaking import Plan, Run, say
 from chaos.waiting import NotInTimeError
 
-_CACHE_MIB: Final = 1024
-"""What the MongoDB-compatible server takes for its cache when nothing is said (its `--cache-size`)."""
 _CACHE_HELP: Final = (
     "cache of the archive's server: one that is full within minutes has it held to the tenth as all are"
 )
@@ -40,11 +39,11 @@ def make_stack(home: Path, cache: int | None, *, touch: bool) -> tuple[Stack, Se
         stack.mongo._command = lambda config, auth: [  # type: ignore[method-assign]
             *command(config, auth), "--cache-size", f"{cache}M"
         ]  # fmt: skip
-        unlike.append(f"the MongoDB-compatible server has a cache of {cache} MiB instead of {_CACHE_MIB}")
+        unlike.append(f"the MongoDB-compatible server has a cache of {cache} MiB instead of {CACHE_MIB}")
     if touch:
         stack.kafka._env["_JAVA_OPTIONS"] = f"-Xms{heap}m -XX:+AlwaysPreTouch"
         unlike.append(f"Kafka has its whole heap of {heap} MiB from the start")
-    return stack, Servers(heap, cache or _CACHE_MIB, unlike)
+    return stack, Servers(heap, cache or CACHE_MIB, unlike)
 
 
 async def until_stopped(run: Run) -> Soak | None:

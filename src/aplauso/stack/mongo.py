@@ -7,7 +7,7 @@ itself is used.
 import sys
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from pymongo import MongoClient
@@ -15,6 +15,9 @@ from pymongo.errors import OperationFailure
 
 from aplauso.domain.errors import Misconfigured
 from aplauso.stack.process import Process, free_port
+
+CACHE_MIB: Final = 256
+"""What the server's cache may grow to, in MiB: it would fill 1 GiB, which a laptop with everything else on it lacks."""
 
 
 class Login(NamedTuple):
@@ -87,6 +90,7 @@ class MongoServer(Process):
         command = [
             sys.executable, "-m", "secantus", "--config", str(config), "--host", "127.0.0.1",
             "--port", str(self.port), "--storage-path", str(self.data), "--standalone", "--log-level", "WARNING",
+            "--cache-size", f"{CACHE_MIB}M",
         ]  # fmt: skip
         if self.tls:
             command += ["--tls-cert-file", str(self.tls.certificate), "--tls-key-file", str(self.tls.key)]
