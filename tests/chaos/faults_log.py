@@ -7,6 +7,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from time import monotonic, time
 from typing import Final
@@ -41,39 +42,39 @@ async def plant_garbage(scene: Scene) -> None:
     topic = await scene.topic()
     records = [_garbage(scene, at) for at in range(24)]
     producer = Producer(settings.admin() | {"enable.idempotence": True, "acks": "all"})
-    places: list[Place] = []
+    planted: dict[Place, str] = {}
 
-    def settle(error: object, message: object) -> None:
+    def settle(reason: str, error: object, message: object) -> None:
         assert error is None, error
-        places.append(Place(topic, message.partition(), message.offset()))  # type: ignore[attr-defined]
+        planted[Place(topic, message.partition(), message.offset())] = reason  # type: ignore[attr-defined]
 
     def plant() -> None:
-        for key, value, partition in records:
-            producer.produce("votes", value, key, partition, settle)
+        for reason, key, value, partition in records:
+            producer.produce("votes", value, key, partition, partial(settle, reason))
 
     await scene.strike(plant)
     await asyncio.to_thread(producer.flush, 60)
-    assert len(places) == len(records), f"only {len(places)} of {len(records)} garbage records were planted"
-    scene.planted.update(places)
+    assert len(planted) == len(records), f"only {len(planted)} of {len(records)} garbage records were planted"
+    scene.planted.update(planted)
     scene.back()
 
 
-def _garbage(scene: Scene, at: int) -> tuple[bytes | None, bytes | None, int]:
-    """Key, value and partition of a record that must be rejected."""
+def _garbage(scene: Scene, at: int) -> tuple[str, bytes | None, bytes | None, int]:
+    """The reason for which a record must be rejected; its key, its value and its partition."""
     rng = scene.rng
     vote_id = str(uuid.UUID(int=rng.getrandbits(128), version=4)).replace("-4", "-8", 1)
     right = Vote(vote_id, scene.crowd.contest, "Nadie", "Nada", 2000, 5, int(time() * 1000), "nadie", "nada")
     key = vote_id.encode()
     home = partition_of(key, PARTITIONS)
     return [
-        (rng.randbytes(16), rng.randbytes(200), rng.randrange(PARTITIONS)),
-        (key, b"", home),
-        (key, None, home),
-        (None, encode(right), home),
-        (str(uuid.uuid4()).encode(), encode(right), home),
-        (key, encode(right), (home + 1) % PARTITIONS),
-        (key, rng.randbytes(300_000), home),
-        (key, encode(right)[:-3] + b"\xff\xff\xff", home),
+        ("unreadable", rng.randbytes(16), b"\xff" + rng.randbytes(200), rng.randrange(PARTITIONS)),
+        ("wrong-key", key, b"", home),
+        ("unreadable", key, None, home),
+        ("wrong-key", None, encode(right), home),
+        ("wrong-key", str(uuid.uuid4()).encode(), encode(right), home),
+        ("wrong-partition", key, encode(right), (home + 1) % PARTITIONS),
+        ("unreadable", key, rng.randbytes(300_000), home),
+        ("unreadable", key, encode(right)[:-3] + b"\xff\xff\xff", home),
     ][at % 8]
 
 

@@ -80,10 +80,17 @@ async def freeze(scene: Scene, names: Sequence[str]) -> None:
             await until_async(taken_over, 45, f"nobody took over what {name} had")
         await asyncio.sleep(max(0.0, struck + SESSION_SECONDS + 0.5 - monotonic()))
         assert is_frozen(part), f"{name} woke by itself"
+        before = _refused(part)
     finally:
         part.send(signal.SIGCONT)
     await scene.world.ready(name)
     scene.back()
+    scene.event.refused = _refused(part) - before
+
+
+def _refused(part: Process) -> int:
+    """How many batches the store has refused the process, as its log says."""
+    return part.log.read_bytes().count(b"position moved")
 
 
 async def rebalance_storm(scene: Scene) -> None:

@@ -26,6 +26,7 @@ class Struck(msgspec.Struct, frozen=True):
     silence: float
     recorded_during: int
     answers: dict[str, int]
+    refused: int = 0
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -68,7 +69,7 @@ def line_of(seed: int, result: Round, commit: str = "") -> Line:
     faults = [
         Struck(
             e.kind, e.alone, e.unanswered, round(e.back - e.struck, 2), round(e.recovery, 2), round(e.silence, 2),
-            e.recorded_during, dict(sorted(e.answers.items())),
+            e.recorded_during, dict(sorted(e.answers.items())), e.refused,
         )
         for e in (result.events if result.checked else ())
         if e.back  # one that could not be shown to have happened is among what is wrong, and not counted

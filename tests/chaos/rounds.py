@@ -154,7 +154,7 @@ class Trial:
 
     def __init__(self, world: World, traffic: Traffic, votes: int = VOTES) -> None:
         self.world = world
-        self.planted: set[Place] = set()
+        self.planted: dict[Place, str] = {}
         self._votes = votes
         self._ballots: Iterator[Ballot] = cycle(traffic.once())
 
@@ -269,9 +269,14 @@ class Trial:
         for name, seconds in took.items():
             if seconds is not None and seconds > LIMIT_SECONDS:
                 result.wrong.append(f"{name} took {seconds:.1f} s to recover")
-        rejected = {r.place for r in await asyncio.to_thread(self._rejected)}
+        rejected = {r.place: r.reason for r in await asyncio.to_thread(self._rejected)}
         if rejected != self.planted:
-            result.wrong.append(f"rejected are {len(rejected)} records, planted were {len(self.planted)}")
+            differing = dict(rejected.items() ^ self.planted.items())
+            result.wrong.append(
+                f"rejected are {len(rejected)} records, planted were {len(self.planted)}; not alike: {differing}"
+            )
+        # What is planted has ids of its own: of the voters' votes none has a reason to be rejected.
+        result.wrong += [f"{each.subject}: {each.what}" for each in result.checked.verdict.rejected.examples]
         for scene in scenes:
             for contest, closes in scene.late:
                 if (stamp := result.checked.stamps.get(contest)) is not None and stamp >= closes:

@@ -38,6 +38,7 @@ class Event:
         under_way: what those saw whose votes were under way when it struck.
         noted: when that receipt was seen.
         ends: the log's ends at that moment.
+        refused: batches that a zombie, woken, still had in hand and that the store refused.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Event:
     under_way: Mapping[str, int] = field(default_factory=dict)
     noted: float = 0.0
     ends: Mapping[int, int] = field(default_factory=dict)
+    refused: int = 0
 
 
 class Scene:
@@ -62,10 +64,10 @@ class Scene:
         crowd: the voters.
         rng: of this fault alone.
         event: to be filled in.
-        planted: where garbage was put into the log.
+        planted: where garbage was put into the log, and the reason for which it has to be rejected.
     """
 
-    def __init__(self, world: World, crowd: Crowd, rng: random.Random, event: Event, planted: set[Place]) -> None:
+    def __init__(self, world: World, crowd: Crowd, rng: random.Random, event: Event, planted: dict[Place, str]) -> None:
         self.world, self.crowd, self.rng, self.event, self.planted = world, crowd, rng, event, planted
         self.late: list[tuple[str, int]] = []
         """Contests with a closing moment: no vote in them may be stamped at it or later."""

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from aplauso.domain.batch import decode_batch, votes_of
+from aplauso.domain.batch import decode_batch
 from aplauso.domain.columns import FEW
 from aplauso.domain.errors import BadRecord
 from aplauso.domain.record import MAX_BYTES, decode, encode, partition_of
@@ -108,13 +108,3 @@ def test_one_partition_holds_everything() -> None:
     key, value = FIRST
     assert isinstance(decode_batch([key], [value], 0, 1)[0], Vote)
     assert isinstance(decode_batch([key], [value], 1, 1)[0], BadRecord)
-
-
-def test_messages_are_votes_only_when_all_pass_the_check() -> None:
-    """Messages that all keep the rules come back as votes; one that breaks a rule, and none does."""
-    messages = [vote_pb2.Vote.FromString(value or b"") for _, value in good(5)]
-    assert votes_of(messages) == [alone(record) for record in good(5)]
-    for field, value in {"id": "x", "contest": "X", "name": "", "year": 1, "rank": -1, "cast_at_ms": -1}.items():
-        bad = vote_pb2.Vote.FromString(FIRST[1] or b"")
-        setattr(bad, field, value)
-        assert votes_of([*messages, bad]) is None

@@ -38,7 +38,7 @@ class Run:
     random: Random
     attempts: list[Attempt] = field(default_factory=list)
     log: list[Vote] = field(default_factory=list)
-    rejected: set[str] = field(default_factory=set)
+    rejected: dict[str, str] = field(default_factory=dict)
     ids: dict[str, list[str]] = field(default_factory=dict)
     _serial: int = 0
 
@@ -67,7 +67,7 @@ class Run:
 
     def read_back(self) -> ReadBack:
         """What a right system holds after this log."""
-        back, tallies = ReadBack(rejected=set(self.rejected)), list[PartitionTally]()
+        back, tallies = ReadBack(rejected=dict(self.rejected)), list[PartitionTally]()
         for partition in range(PARTITIONS):
             votes = [v for v in self.log if partition_of(v.id.encode(), PARTITIONS) == partition]
             back.fold_partition(votes)
@@ -142,7 +142,7 @@ def refused(run: Run, ballot: Ballot, contest: str) -> None:
 def rejected(run: Run, ballot: Ballot, contest: str) -> None:
     vote_id = run.anonymous()
     run.tell(RECORDED, ballot, vote_id, None, contest)
-    run.rejected.add(vote_id)
+    run.rejected[vote_id] = "bad-number"
 
 
 def somebody_else(run: Run, ballot: Ballot, contest: str) -> None:

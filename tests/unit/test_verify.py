@@ -7,7 +7,7 @@ import pytest
 from aplauso.domain.errors import Unavailable
 from aplauso.domain.journal import Attempt, Outcome
 from aplauso.domain.tally import merge
-from aplauso.domain.verdict import Verdict
+from aplauso.domain.verdict import Example, Verdict
 from aplauso.domain.vote import Ballot
 from aplauso.flow.verify import verify
 from fakes_archive import FakeArchiveReader
@@ -32,7 +32,7 @@ def test_what_is_read_back_is_what_lies_there() -> None:
     before = gc.get_threshold()
     verdict = judged(System(), attempt("k"), attempt("nowhere", "mx"))
     assert (verdict.counted, verdict.copies, verdict.archived) == (46, 4, 46)
-    assert [example.subject for example in verdict.rejected.examples] == ["k"]
+    assert verdict.rejected.examples == [Example("k", "acknowledged, and rejected: unreadable")]
     assert [example.subject for example in verdict.lost.examples] == ["nowhere"]
     assert gc.get_threshold() == before
 

@@ -65,3 +65,5 @@ def _print(verdict: Verdict) -> None:
             typer.echo(printable(f"  {example.subject}: {example.what}"), err=True)
     typer.echo(f"{'undecided, counted':18} {verdict.undecided_counted.count:,}")
     typer.echo(f"{'rejected':18} {verdict.rejected.count:,}")
+    for example in verdict.rejected.examples:
+        typer.echo(printable(f"  {example.subject}: {example.what}"))

@@ -14,7 +14,7 @@ from aplauso.domain.contest import ID, MAX_NAME, MAX_RANK
 from aplauso.domain.errors import BadRecord
 from aplauso.domain.record import MAX_BYTES, MAX_STAMP, SEED, UUID, decode, frame
 from aplauso.domain.vote import YEARS, Vote
-from aplauso.v1 import collector_pb2, vote_pb2
+from aplauso.v1 import collector_pb2
 
 _FIELDS: Final = attrgetter("id", "contest", "name", "album", "year", "rank", "cast_at_ms", "band", "record")
 
@@ -81,15 +81,8 @@ def _all_good(
     return _checked(rows)
 
 
-def votes_of(messages: Sequence[vote_pb2.Vote]) -> list[Vote] | None:
-    """The votes of messages that all pass `aplauso.domain.record.check`; None when one does not."""
-    return _checked(list(map(_FIELDS, messages)))
-
-
 def _checked(rows: Sequence[Any]) -> list[Vote] | None:
     """The votes whose fields these are, column by column held against the rules of `aplauso.domain.record.check`."""
-    if not rows:
-        return []
     ids, contests, names, albums, years, ranks, stamps, bands, records = zip(*rows, strict=True)
     good = (
         YEARS[0] <= min(years) and max(years) <= YEARS[1]

@@ -15,7 +15,7 @@ value whose parts are known needs no parser. Every other value gets one.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from struct import unpack
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from google.protobuf.message import DecodeError
@@ -117,13 +117,17 @@ class Columns(NamedTuple):
     middles: bytes
     odd: Mapping[int, Vote]
 
-    def votes(self) -> list[Vote]:
-        """The votes, one by one."""
+    def fields(self) -> tuple[Sequence[Any], ...]:
+        """A column for each field of `Vote`, in their order. Those of the odd ones are not theirs."""
         years = [low & 0x7F | high << 7 for low, high in zip(self.middles[1::10], self.middles[2::10], strict=True)]
         contests, names = [kind.contest for kind in self.kinds], [kind.name for kind in self.kinds]
         albums, bands = [kind.album for kind in self.kinds], [kind.band for kind in self.kinds]
         records = [kind.record for kind in self.kinds]
-        votes = list(map(Vote, self.ids, contests, names, albums, years, self.ranks, self.stamps, bands, records))
+        return self.ids, contests, names, albums, years, self.ranks, self.stamps, bands, records
+
+    def votes(self) -> list[Vote]:
+        """The votes, one by one."""
+        votes = list(map(Vote, *self.fields()))
         for at, vote in self.odd.items():
             votes[at] = vote
         return votes

@@ -77,7 +77,7 @@ class ReadBack:
         counted: by id, the body of the vote that counts: of its first record in the log.
         repeats: by id, the bodies that are counted beyond the first: of a copy that came once the id was forgotten.
         copies: records that repeat an id and are rightly not counted.
-        rejected: ids (the keys) of the rejected records.
+        rejected: by id (the key) of the rejected records, the reason of the first.
         archived: by id, the body in the archive; see `body_of`.
         standings: by contest and band, what the standings show; see `shown`.
     """
@@ -85,7 +85,7 @@ class ReadBack:
     counted: dict[str, Body] = field(default_factory=dict)
     repeats: dict[str, list[Body]] = field(default_factory=dict)
     copies: int = 0
-    rejected: set[str] = field(default_factory=set)
+    rejected: dict[str, str] = field(default_factory=dict)
     archived: dict[str, Body] = field(default_factory=dict)
     standings: dict[str, dict[str, BandTotals]] = field(default_factory=dict)
     _bodies: dict[Body, Body] = field(default_factory=dict, repr=False)

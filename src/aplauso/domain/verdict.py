@@ -213,7 +213,7 @@ def _find_lost(verdict: Verdict, journal: Journal, read_back: ReadBack) -> None:
         if fate is not Outcome.RECORDED or vote_id in read_back.counted:
             continue
         if vote_id in read_back.rejected:
-            verdict.rejected.add(vote_id, "acknowledged, and rejected with a reason")
+            verdict.rejected.add(vote_id, f"acknowledged, and rejected: {read_back.rejected[vote_id]}")
         else:
             verdict.lost.add(vote_id, "acknowledged, but not counted")
 

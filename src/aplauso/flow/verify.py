@@ -73,4 +73,4 @@ def _votes(log: LogReader, partition: int, end: int, back: ReadBack) -> Iterator
             if isinstance(found, Vote):
                 yield found
             elif key is not None:
-                back.rejected.add(key.decode(errors="replace"))
+                back.rejected.setdefault(key.decode(errors="replace"), found.reason)

@@ -3,6 +3,8 @@
 import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, repeat
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +12,7 @@ from aplauso.adapters.sqlite import positions
 from aplauso.adapters.sqlite.database import connect, connect_reader, transaction, translated
 from aplauso.domain.position import Position
 from aplauso.ports.archive import ArchivedVote
-from aplauso.ports.projection import Applied, LoggedVote
+from aplauso.ports.projection import Applied, LoggedVote, LoggedVotes
 
 SCHEMA: Final = (
     positions.SCHEMA
@@ -37,6 +39,18 @@ CHUNK: Final = 5_000
 """Votes read in one short transaction."""
 
 
+Row = tuple[str | int, ...]
+"""A vote's `_COLUMNS`."""
+_contest: Final = itemgetter(1)
+
+
+def _rows(partition: int, votes: Sequence[LoggedVote]) -> list[Row]:
+    if isinstance(votes, LoggedVotes) and not votes.columns.odd:
+        *fields, _band, _record = votes.columns.fields()
+        return list(zip(*fields, repeat(partition, len(votes)), votes.offsets, strict=True))
+    return [(v.id, v.contest, v.name, v.album, v.year, v.rank, v.cast_at, partition, offset) for offset, v in votes]
+
+
 class SqliteArchive:
     """Implements `aplauso.ports.archive.ArchiveStore`. Raises `Unavailable` when the file cannot be opened."""
 
@@ -53,20 +67,18 @@ class SqliteArchive:
         self, partition: int, expected: Position | None, following: Position, votes: Sequence[LoggedVote]
     ) -> Applied:
         """As `ProjectionStore`."""
+        rows = _rows(partition, votes)
         with translated(self._path), transaction(self._connection, "IMMEDIATE"):
             positions.move(self._connection, partition, expected, following)
-            inserted = sum(self._add(partition, votes[at : at + _ROWS]) for at in range(0, len(votes), _ROWS))
-            return self._applied(partition, votes, inserted)
+            inserted = sum(self._add(rows[at : at + _ROWS]) for at in range(0, len(rows), _ROWS))
+            if inserted == len(rows):
+                return Applied(dict(Counter(map(_contest, rows))), {})
+            return self._applied(partition, votes)
 
-    def _add(self, partition: int, votes: Sequence[LoggedVote]) -> int:
-        values: list[str | int] = []
-        for offset, v in votes:
-            values += (v.id, v.contest, v.name, v.album, v.year, v.rank, v.cast_at, partition, offset)
-        return self._connection.execute(_insert(len(votes)), values).rowcount
+    def _add(self, rows: Sequence[Row]) -> int:
+        return self._connection.execute(_insert(len(rows)), list(chain.from_iterable(rows))).rowcount
 
-    def _applied(self, partition: int, votes: Sequence[LoggedVote], inserted: int) -> Applied:
-        if inserted == len(votes):
-            return Applied(dict(Counter([vote.contest for _, vote in votes])), {})
+    def _applied(self, partition: int, votes: Sequence[LoggedVote]) -> Applied:
         counted: dict[str, int] = {}
         repeated: dict[str, int] = {}
         for offset, vote in votes:

@@ -23,6 +23,7 @@ import msgspec
 from aplauso.adapters.sqlite.database import connect, translated
 from aplauso.domain.errors import Unavailable, WrongLog
 from aplauso.ports.log import Appended, Entry
+from aplauso.ports.stretch import entry_columns
 
 SCHEMA: Final = """
     CREATE TABLE IF NOT EXISTS log (topic TEXT NOT NULL, partitions INTEGER NOT NULL);
@@ -45,6 +46,8 @@ a write fails, that frame is not whole. A failed fsync, on the other hand, decid
 """
 _CLOSE_SECONDS: Final = 10.0
 
+_Columns = tuple[Sequence[bytes], Sequence[bytes], Sequence[int]]
+"""The keys, the values and the partitions of a call's records."""
 _Waiting = tuple[Sequence[Entry], asyncio.AbstractEventLoop, "asyncio.Future[Appended]"]
 
 
@@ -132,19 +135,19 @@ class SqliteLog:
                     ended = True
                     break
                 batch.append(waiting)
-            outcome = self._commit([entry for entries, _, _ in batch for entry in entries])
+            outcome = self._commit([entry_columns(entries) for entries, _, _ in batch])
             self._answer(batch, outcome)
             if ended:
                 break
         if self._connection is not None:
             self._connection.close()
 
-    def _commit(self, entries: Sequence[Entry]) -> Appended:
+    def _commit(self, calls: Sequence[_Columns]) -> Appended:
         try:
             connection = self._connection or self._open()
         except (Unavailable, WrongLog) as error:
             return self._fail(error, Appended.NOT_RECORDED)
-        following, segments = self._segments(entries)
+        following, segments = self._segments(calls)
         try:
             # One statement outside a transaction is one of its own: when it returns, it has been synced.
             if segments:
@@ -160,11 +163,15 @@ class SqliteLog:
         self._failure = None
         return Appended.RECORDED
 
-    def _segments(self, entries: Sequence[Entry]) -> tuple[list[int], list[tuple[int, int, int, bytes]]]:
+    def _segments(self, calls: Sequence[_Columns]) -> tuple[list[int], list[tuple[int, int, int, bytes]]]:
         """The rows that hold the records, and the offsets that come next."""
         parts: dict[int, list[tuple[bytes, bytes]]] = {}
-        for key, value, partition in entries:
-            parts.setdefault(partition, []).append((key, value))
+        for keys, values, partitions in calls:
+            if self._partitions == 1:
+                parts.setdefault(0, []).extend(zip(keys, values, strict=True))
+                continue
+            for partition, key, value in zip(partitions, keys, values, strict=True):
+                parts.setdefault(partition, []).append((key, value))
         following, segments = self._next.copy(), []
         for partition, records in parts.items():
             first = following[partition]

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from aplauso.adapters.sqlite.log import unpack
 from aplauso.domain.errors import Unavailable, WrongLog
 from aplauso.domain.position import Position
 from aplauso.ports.log import Record
+from aplauso.ports.stretch import Stretch, Stretches
 
 CHUNK: Final = 5_000
 """Records read in one short transaction, so that checkpoints can go on."""
@@ -24,6 +26,7 @@ _READ: Final = """
 _SEGMENTS: Final = 64
 """Segments read at once: each holds what was committed together, a few hundred records at most times."""
 _NO_END: Final = 2**62
+_key, _value = itemgetter(0), itemgetter(1)
 
 
 class SqliteReader:
@@ -61,27 +64,28 @@ class SqliteReader:
             if not records:
                 raise WrongLog(f"partition {partition} does not hold the records from offset {start} on any more")
             yield records
-            start = records[-1].offset + 1
+            start = records.offsets[-1] + 1
 
-    def fetch(self, partition: int, start: int, stop: int, limit: int) -> list[Record]:
+    def fetch(self, partition: int, start: int, stop: int, limit: int) -> Stretch:
         """The next records from an offset on, `limit` at most. Raises `Unavailable`, and `WrongLog` as `read`."""
-        records: list[Record] = []
-        while len(records) < limit and start < stop:
+        keys, values, at = list[bytes | None](), list[bytes | None](), start
+        while len(keys) < limit and at < stop:
             with translated(self._path):
-                rows = self._connection.execute(_READ, (partition, start, stop, _SEGMENTS)).fetchall()
-            for first, packed in rows:
-                if first > start and not records:
-                    raise WrongLog(f"partition {partition} does not hold the records from offset {start} on any more")
-                if len(records) >= limit:
-                    break
-                found = enumerate(self._unpack(partition, first, packed), first)
-                records += [Record(partition, at, 0, key, value) for at, (key, value) in found if start <= at < stop]
+                rows = self._connection.execute(_READ, (partition, at, stop, _SEGMENTS)).fetchall()
             if not rows:
                 break
-            if not records or records[-1].offset < start:
-                raise WrongLog(f"{self._path}: partition {partition} lacks the records from offset {start} on")
-            start = records[-1].offset + 1
-        return records[:limit]
+            before = at
+            for first, packed in rows:
+                if first > at or len(keys) >= limit:
+                    break
+                end = min(stop, at + limit - len(keys))
+                some = self._unpack(partition, first, packed)[at - first : end - first]
+                keys += map(_key, some)
+                values += map(_value, some)
+                at += len(some)
+            if at == before:
+                raise WrongLog(f"{self._path}: partition {partition} lacks the records from offset {at} on")
+        return Stretch(partition, range(start, at), [0] * len(keys), keys, values)
 
     def _unpack(self, partition: int, first: int, packed: bytes) -> list[tuple[bytes | None, bytes | None]]:
         try:
@@ -200,12 +204,13 @@ class SqliteSource:
         stored = self._positions(range(reader.partitions))
         self._at = {partition: reader.check(partition, stored[partition]) for partition in range(reader.partitions)}
 
-    def _fetch(self, limit: int) -> list[Record]:
+    def _fetch(self, limit: int) -> Stretches:
         share = max(1, limit // max(1, len(self._at)))  # so that a busy partition does not starve the others
-        records: list[Record] = []
+        parts = list[Stretch]()
         for partition, at in self._at.items():
-            found = self._reader().fetch(partition, at, _NO_END, min(share, limit - len(records)))
+            found = self._reader().fetch(partition, at, _NO_END, min(share, limit))
             if found:
-                self._at[partition] = found[-1].offset + 1
-                records += found
-        return records
+                self._at[partition] = found.offsets[-1] + 1
+                limit -= len(found)
+                parts.append(found)
+        return Stretches(parts)
