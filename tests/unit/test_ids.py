@@ -5,7 +5,7 @@ import uuid
 from collections import Counter
 
 from aplauso.adapters.system.ids import FRESH, MOMENT, MOST, SteeredIds
-from aplauso.domain.record import is_anonymous, partition_of
+from aplauso.domain.record import UUID, is_anonymous, partition_of, partitions_of
 
 PARTITIONS = 12
 
@@ -107,7 +107,10 @@ def test_about_one_id_is_made_for_each_that_is_given() -> None:
 def test_a_log_of_one_partition_takes_any_id() -> None:
     """Nothing is made in vain."""
     ids = SteeredIds(1)
-    assert len({ids() for _ in range(100)}) == 100
+    given = [ids() for _ in range(100)] + [each.decode() for each in ids.many(100)]
+    assert len(set(given)) == 200
+    assert all(map(UUID.fullmatch, given))
+    assert all(map(is_anonymous, given))
     assert ids._ready == [[]]
 
 
@@ -130,3 +133,10 @@ def test_single_ids_and_many_share_a_moment() -> None:
     given = [ids()] + [each.decode() for each in ids.many(10)] + [ids()]
     assert len({partition(each) for each in given}) == 1
     assert len(set(given)) == 12
+
+
+def test_partitions_of_many_are_those_of_each() -> None:
+    """Keys looked at together lie where each lies alone, in a log of one partition too."""
+    keys = SteeredIds(1).many(50)
+    for partitions in (1, 2, PARTITIONS):
+        assert partitions_of(keys, partitions) == [partition_of(key, partitions) for key in keys]

@@ -44,8 +44,10 @@ def partition_of(key: bytes, partitions: int) -> int:
     return int((murmurhash2(key, SEED) & 0x7FFFFFFF) % partitions) if partitions > 1 else 0
 
 
-def partitions_of(keys: Iterable[bytes], partitions: int) -> list[int]:
+def partitions_of(keys: Sequence[bytes], partitions: int) -> list[int]:
     """The partition of each of several records."""
+    if partitions == 1:
+        return [0] * len(keys)
     return [(number & 0x7FFFFFFF) % partitions for number in map(murmurhash2, keys, repeat(SEED))]
 
 
