@@ -16,13 +16,16 @@ import uvloop
 
 from aplauso.flow.recount import recount
 from aplauso.flow.traffic import open_traffic
+from aplauso.flow.verify import verify
 from chaos import ledger, report, soaked
 from chaos.rounds import SIZES, VOTES, Deck, Round, Trial
 from chaos.scene import FAULTS
+from chaos.waiting import until_async
 from chaos.world import World
 
 _ROUNDS_OF_A_SYSTEM: Final = 12
 """Then a new one is started on new data, so that a rebuild from the beginning of the log stays a matter of seconds."""
+_AT_REST_SECONDS: Final = 60.0
 
 
 def say(text: str) -> None:
@@ -54,7 +57,7 @@ async def _one_system(
             kinds = deck.deal()
             result = await trial.round(number, kinds, random.Random(rng.random()))
             if number == numbers[-1] and result.checked is not None:
-                result.wrong += await _recount(world)
+                result.wrong += [*await _recount(world), *await _verify(world, trial)]
             lines.append(ledger.line_of(seed, result, commit))
             deck.take_back(sorted(set(kinds) - ledger.kinds(lines[-1:]).keys()))
             if path is not None:
@@ -74,6 +77,23 @@ async def _recount(world: World) -> list[str]:
         return [f"the recount broke: {error!r}"]
     say(f"recount: {found.votes} votes, {found.repeated} copies, {found.archived} archived; {found.differing} wrong")
     return [] if found.ok else [f"the recount differs: {found.differences}"]
+
+
+async def _verify(world: World, trial: Trial) -> list[str]:
+    """All rounds' journals held together against the whole log: what came late of a former round, too."""
+    try:
+        while True:
+            before = await asyncio.to_thread(world.readers.log.ends)
+            await until_async(trial.caught_up, _AT_REST_SECONDS, "tally and archive did not catch up")
+            found = await asyncio.to_thread(verify, trial.journal, *world.readers)
+            # As after a round: an undecided vote may still come while it is looked for.
+            if await asyncio.to_thread(world.readers.log.ends) == before:
+                break
+    except Exception as error:  # noqa: BLE001 - as above
+        return [f"the whole log could not be verified: {error!r}"]
+    say(f"verified: {found.acknowledged} acknowledged, {found.counted} counted, {found.undecided} undecided")
+    faults = [(name, each) for name, finding in found.faults.items() for each in finding.examples]
+    return [f"{name} in the whole log: {each.subject}: {each.what}" for name, each in faults]
 
 
 def _tell(line: ledger.Line, result: Round) -> None:
@@ -109,11 +129,12 @@ def main() -> int:
         return 0
     seed = secrets.randbits(32) if chosen.seed is None else chosen.seed
     home = Path(tempfile.mkdtemp(prefix="aplauso-chaos-"))
-    say(f"seed={seed} data={home}")
     path = None if chosen.no_ledger else chosen.ledger
     rng = random.Random(seed)
+    before = list(ledger.read(path)) if path is not None and path.exists() else []
     # The kinds that the ledger has least of come first: the same seed beside another ledger gives other rounds.
-    times = ledger.kinds(ledger.read(path)) if path is not None and path.exists() else None
+    times = ledger.kinds(before) if before else None
+    say(f"seed={seed} data={home}; {len(before)} rounds in the ledger before")
     deck = Deck(chosen.only or list(FAULTS), rng, (1,) if chosen.alone else SIZES, times)
     lines: list[ledger.Line] = []
     try:

@@ -11,6 +11,9 @@ from chaos.waiting import until
 from chaos.world import LINKS
 
 _STOPS_INTAKE: Final = LINKS[:3]
+_SHORT_SECONDS: Final = (1.0, 2.0)
+_LONG_SECONDS: Final = (6.0, 8.0)
+"""Longer than a call's deadline (4 s), Redis' and Kafka's silence (5 s each)."""
 MODES: Final = (Mode.DELAY, Mode.BLACKHOLE, Mode.RESET, Mode.HALF_OPEN, Mode.ANSWER_LOST)
 
 
@@ -22,7 +25,9 @@ async def break_link(scene: Scene, link: str, mode: Mode) -> None:
     before = proxy.hits[mode]
     await scene.strike(lambda: proxy.switch(mode))
     try:
-        await scene.lasting(1.0, 2.0)
+        # A black hole is noticed by time-outs alone: half of them last longer than any.
+        is_long = mode is Mode.BLACKHOLE and scene.rng.random() < 0.5
+        await scene.lasting(*(_LONG_SECONDS if is_long else _SHORT_SECONDS))
         await until(lambda: proxy.hits[mode] > before, 20, f"{link}: {mode} has hit nothing")
     finally:
         proxy.switch(Mode.PASS)

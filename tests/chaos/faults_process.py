@@ -5,8 +5,10 @@ import contextlib
 import os
 import resource
 import signal
+import urllib.request
 from collections.abc import Iterable, Sequence
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -66,6 +68,8 @@ async def freeze(scene: Scene, names: Sequence[str]) -> None:
     name = scene.rng.choice(names)
     part = scene.world.parts[name]
     group = name.removesuffix("-2") if len(names) > 1 else None
+    if group is not None:
+        await has_partitions(part)
     await scene.strike(lambda: part.send(signal.SIGSTOP))
     try:
         await until(lambda: is_frozen(part), 5, f"{name} was not stopped by SIGSTOP")
@@ -93,6 +97,20 @@ def _refused(part: Process) -> int:
     return part.log.read_bytes().count(b"position moved")
 
 
+async def has_partitions(part: Process) -> None:
+    """Waits until the group has given a replica of a projection partitions, as its metrics say."""
+    port = part.argv[part.argv.index("--health-port") + 1]
+
+    def given() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                return b"\naplauso_projection_lag_votes{" in answer.read()
+        except (OSError, HTTPException):
+            return False
+
+    await until_async(partial(asyncio.to_thread, given), 40, f"{part.name} has no partition")
+
+
 async def rebalance_storm(scene: Scene) -> None:
     """Replicas of both projections come and go: one leaves, one is killed, again and again."""
     world = scene.world
@@ -107,6 +125,8 @@ async def rebalance_storm(scene: Scene) -> None:
                     await asyncio.to_thread(comer.spawn)
             for comer in here:
                 await asyncio.to_thread(comer.wait_ready, 45)
+                await has_partitions(comer)
+            await scene.unanswered()
             if turn == 3:
                 here[0].send(signal.SIGTERM)
                 await asyncio.to_thread(here[1].kill)

@@ -120,6 +120,8 @@ class _Pair:
         self.client = _Side(self)
         self.server = _Side(self)
         self.silent = False
+        self.found_in: Mode | None = None
+        """What the link was switched to while this connection was there."""
         self.task: asyncio.Task[None] | None = None
 
     def opened(self) -> None:
@@ -155,6 +157,7 @@ class _Pair:
         return self.proxy.mode is Mode.BLACKHOLE
 
     def switch(self, mode: Mode) -> None:
+        self.found_in = mode
         if mode is Mode.RESET:
             self.reset()
         elif mode is Mode.HALF_OPEN:
@@ -186,7 +189,8 @@ class _Pair:
         if self.silent:
             hits[Mode.HALF_OPEN] += len(data)  # only that: a connection nobody uses any more hits nobody
         elif mode is Mode.ANSWER_LOST and side is self.server:
-            hits[mode] += 1
+            # A connection that comes meanwhile loses the answer to its greeting, which is a reset and no more.
+            hits[mode] += self.found_in is mode
             self.end()
         elif mode is Mode.DELAY:
             hits[mode] += len(data)

@@ -55,6 +55,11 @@ class Event:
     ends: Mapping[int, int] = field(default_factory=dict)
     refused: int = 0
 
+    @property
+    def lasted(self) -> float:
+        """Seconds from the strike until the part was back."""
+        return self.back - self.struck
+
 
 class Scene:
     """A fault's view of a round.

@@ -7,6 +7,10 @@ _NOTHING: Final = "nothing: votes are acknowledged as before"
 _STANDINGS: Final = f"{_NOTHING}; standings stand still meanwhile"
 _RESULTS: Final = f"{_NOTHING}; the board's results are late, or 503, meanwhile"
 _RECORDS: Final = f"{_NOTHING}; new votes are missing from the latest records meanwhile"
+_PANIC: Final = (
+    "the storage engine refuses every write until the server is started again, with room (MongoDB ends by itself then;"
+    " SecantusDB, its stand-in here, is ended)"
+)
 
 WORDS: Final[dict[str, tuple[str, str]]] = {
     "kill gateway": (
@@ -66,7 +70,7 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     "full disk redis": (_STANDINGS, "Redis answers MISCONF, tally: `waiting`; it goes on once there is room"),
     "full disk mongo": (
         _RECORDS,
-        "MongoDB's storage engine panics and the server ends; archive: `waiting`; it goes on once there is room",
+        f"{_PANIC}; archive: `waiting`, then it goes on",
     ),
     "redis wiped": (
         f"{_NOTHING}; standings begin again at nothing and fill up",

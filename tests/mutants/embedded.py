@@ -64,10 +64,10 @@ SQLITE: Final = (
     ),
     mutant(
         "SQLite log: the answer before the commit", "adapters/sqlite/log.py",
-        "            outcome = self._commit([entry for entries, _, _ in batch for entry in entries])\n"
+        "            outcome = self._commit([entry_columns(entries) for entries, _, _ in batch])\n"
         "            self._answer(batch, outcome)\n",
         "            self._answer(batch, Appended.RECORDED)\n"
-        "            self._commit([entry for entries, _, _ in batch for entry in entries])\n",
+        "            self._commit([entry_columns(entries) for entries, _, _ in batch])\n",
         _SYNCED,
     ),
     mutant(
@@ -97,7 +97,8 @@ SQLITE: Final = (
     ),
     mutant(
         "SQLite source: records that are gone are skipped", "adapters/sqlite/source.py",
-        "if first > start and not records:", "if False:",
+        "                if first > at or len(keys) >= limit:\n",
+        "                at = max(at, first)\n                if len(keys) >= limit:\n",
         unit("sqlite_log", "test_a_log_whose_beginning_is_gone_is_the_wrong_log"),
     ),
 )  # fmt: skip

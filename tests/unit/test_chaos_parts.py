@@ -20,7 +20,7 @@ from chaos.__main__ import main
 from chaos.check import Checked, Since
 from chaos.faults_redis import went_back
 from chaos.ledger import Line, Struck
-from chaos.rounds import SIZES, Deck, Round, Trial, left_alone, needless
+from chaos.rounds import SIZES, Deck, Round, Trial, left_alone, needless, spares_intake
 from chaos.scene import FAULTS, Event
 from chaos.waiting import NotInTimeError, until
 from chaos.words import words_of
@@ -128,13 +128,25 @@ async def test_what_breaks_a_round_stands_in_it() -> None:
 
 
 def test_intake_that_needs_what_it_should_not_is_found() -> None:
-    """Of a part that intake does not need, one 503 or a silence of more than two seconds is wrong; a receipt is not."""
+    """Of a part that intake does not need, one 503, a long silence or too few receipts are wrong; receipts are not."""
     event = Event("kill mongo", True, silence=0.2, answers={"201": 900})
     assert needless(event) == []
     event.answers = {"201": 900, "503": 1}
     assert needless(event) == ["kill mongo: {'503': 1}, although intake does not need that part"]
-    event.answers, event.silence = {"201": 900}, 2.1
-    assert needless(event) == ["kill mongo: no receipt for 2.1 s, although intake does not need that part"]
+    event.answers, event.silence = {"201": 900}, 1.3
+    assert needless(event) == ["kill mongo: no receipt for 1.3 s, although intake does not need that part"]
+    event.silence, event.struck, event.back, event.recorded_during = 0.2, 5.0, 7.0, 200
+    assert needless(event) == []
+    event.recorded_during = 199
+    assert needless(event) == ["kill mongo: only 199 receipts in 2.0 s, although intake does not need that part"]
+    event.back = 5.4
+    assert needless(event) == []
+
+
+def test_intake_may_be_away_when_any_fault_of_a_round_stops_it() -> None:
+    """One fault that stops intake excuses the others of its round; without one, nothing does."""
+    assert spares_intake(["kill mongo", "freeze tally", "reset board-redis"])
+    assert not spares_intake(["kill mongo", "kill kafka"])
 
 
 def test_a_stop_that_leaves_votes_without_an_answer_is_found() -> None:
@@ -254,6 +266,17 @@ def test_the_page_prefers_faults_that_were_alone() -> None:
     assert "| – | 0.5; 0.5 |" in tally  # of the two measures of standings, these lines have only the old one
     newer = msgspec.structs.replace(lines[0], caught_up=0.9)
     assert "| 0.9; 0.9 | 0.5; 0.5 |" in report.page([newer, lines[1]])
+
+
+def test_the_page_prefers_rounds_of_a_known_commit() -> None:
+    """Of rounds with one fault alone, those count whose line names the commit; what was let pass before is named."""
+    old = _line(1, [_struck("kill tally", True, 0.2, **{"201": 90, "503": 10})])
+    new = msgspec.structs.replace(_line(2, [_struck("kill tally", True, 0.4, **{"201": 100})]), commit="abc")
+    (row,) = (row for row in report.page([old, new]).splitlines() if row.startswith("| kill tally "))
+    assert "| 2 |" in row
+    assert "| 0.4; 0.4 |" in row
+    assert "201 100.0%" in row
+    assert "- seed 1, round 1: `kill tally: {'503': 10}" in report.page([old, new])
 
 
 class _Log:

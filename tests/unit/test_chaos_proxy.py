@@ -195,11 +195,15 @@ async def test_answer_lost(link: Link) -> None:
     with pytest.raises(ConnectionResetError):
         await client.line()
     assert link.server.got == [b"one\n", b"two\n"]
-    assert link.proxy.hits[Mode.ANSWER_LOST] == 1
+    late = await Client.open(link.proxy)
+    late.send(b"hello\n")
+    with pytest.raises(ConnectionResetError):
+        await late.line()
+    assert link.proxy.hits[Mode.ANSWER_LOST] == 1, "who came meanwhile had nothing to lose"
     link.proxy.switch(Mode.PASS)
     healed = await Client.open(link.proxy)
     assert await healed.ask(b"three\n") == b"echo: three\n"
-    for each in (client, healed):
+    for each in (client, late, healed):
         each.close()
 
 

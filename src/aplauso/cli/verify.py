@@ -64,6 +64,8 @@ def _print(verdict: Verdict) -> None:
         for example in finding.examples:
             typer.echo(printable(f"  {example.subject}: {example.what}"), err=True)
     typer.echo(f"{'undecided, counted':18} {verdict.undecided_counted.count:,}")
+    for example in verdict.undecided_counted.examples:
+        typer.echo(printable(f"  {example.subject}: {example.what}"))
     typer.echo(f"{'rejected':18} {verdict.rejected.count:,}")
     for example in verdict.rejected.examples:
         typer.echo(printable(f"  {example.subject}: {example.what}"))

@@ -157,15 +157,26 @@ class _Lines:
 
     def add(self, bands: bytes, albums: bytes) -> None:
         """Adds one partition's, as read.lua answers them."""
+        # Both loops run for every line of every partition: a call in them, or a tuple to compare, would be felt.
+        known_bands, known_albums = self._bands, self._albums
         for line in _bands(bands):
-            ours = self._bands.setdefault(line.band, line)
-            if ours is not line:
-                ours.rank_sum += line.rank_sum
-                _merge(ours, line)
+            ours = known_bands.get(line.band)
+            if ours is None:
+                known_bands[line.band] = line
+                continue
+            ours.votes += line.votes
+            ours.rank_sum += line.rank_sum
+            if line.cast_at <= ours.cast_at and (line.cast_at < ours.cast_at or line.id < ours.id):
+                ours.cast_at, ours.id, ours.shown = line.cast_at, line.id, line.shown
         for row in _albums(albums):
-            known = self._albums.setdefault((row.band, row.album), row)
-            if known is not row:
-                _merge(known, row)
+            key = (row.band, row.album)
+            mine = known_albums.get(key)
+            if mine is None:
+                known_albums[key] = row
+                continue
+            mine.votes += row.votes
+            if row.cast_at <= mine.cast_at and (row.cast_at < mine.cast_at or row.id < mine.id):
+                mine.cast_at, mine.id, mine.shown = row.cast_at, row.id, row.shown
 
     def tallies(self) -> Bands:
         """What they come to."""
@@ -173,14 +184,6 @@ class _Lines:
         for (band, album), row in self._albums.items():
             whole[band].albums[album] = AlbumTally(row.votes, _spelling(row))
         return whole
-
-
-def _merge(ours: _Band | _Album, theirs: _Band | _Album) -> None:
-    """Adds a line's votes to ours; the spelling is that of the least (stamp, id)."""
-    # This runs for every line of every partition, so that the tuples of `min` would cost more than all the rest.
-    ours.votes += theirs.votes
-    if theirs.cast_at <= ours.cast_at and (theirs.cast_at < ours.cast_at or theirs.id < ours.id):
-        ours.cast_at, ours.id, ours.shown = theirs.cast_at, theirs.id, theirs.shown
 
 
 def _spelling(line: _Band | _Album) -> Spelling:
