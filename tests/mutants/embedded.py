@@ -97,8 +97,8 @@ SQLITE: Final = (
     ),
     mutant(
         "SQLite source: records that are gone are skipped", "adapters/sqlite/source.py",
-        "                if first > at or len(keys) >= limit:\n",
-        "                at = max(at, first)\n                if len(keys) >= limit:\n",
+        "                end = min(stop, at + limit - len(keys))\n",
+        "                at = max(at, first)\n                end = min(stop, at + limit - len(keys))\n",
         unit("sqlite_log", "test_a_log_whose_beginning_is_gone_is_the_wrong_log"),
     ),
 )  # fmt: skip

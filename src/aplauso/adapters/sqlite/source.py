@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -21,11 +22,11 @@ CHUNK: Final = 5_000
 _TICK: Final = 0.01
 """Seconds between two looks at the file when nobody calls."""
 _READ: Final = """
-    SELECT first, records FROM segments WHERE partition = ? AND last >= ? AND first < ? ORDER BY last LIMIT ?
+    SELECT first, records FROM segments WHERE partition = ? AND last >= ? AND first < ? ORDER BY last
 """
-_SEGMENTS: Final = 64
-"""Segments read at once: each holds what was committed together, a few hundred records at most times."""
 _NO_END: Final = 2**62
+Pairs = list[tuple[bytes | None, bytes | None]]
+"""The keys and the values of records."""
 _key, _value = itemgetter(0), itemgetter(1)
 
 
@@ -40,6 +41,7 @@ class SqliteReader:
         if row is None:
             raise Unavailable(f"{path} is not a log yet")
         self._topic, self._partitions = str(row[0]), int(row[1])
+        self._last: tuple[int, int, Pairs] = (-1, -1, [])
 
     @property
     def partitions(self) -> int:
@@ -62,32 +64,34 @@ class SqliteReader:
         while start < stop:
             records = self.fetch(partition, start, stop, CHUNK)
             if not records:
-                raise WrongLog(f"partition {partition} does not hold the records from offset {start} on any more")
+                raise _gone(partition, start)
             yield records
             start = records.offsets[-1] + 1
 
     def fetch(self, partition: int, start: int, stop: int, limit: int) -> Stretch:
         """The next records from an offset on, `limit` at most. Raises `Unavailable`, and `WrongLog` as `read`."""
         keys, values, at = list[bytes | None](), list[bytes | None](), start
-        while len(keys) < limit and at < stop:
-            with translated(self._path):
-                rows = self._connection.execute(_READ, (partition, at, stop, _SEGMENTS)).fetchall()
-            if not rows:
-                break
-            before = at
+        # Row by row: a segment may hold the records of many batches, and what is not wanted is not read from the disk.
+        with translated(self._path), closing(self._connection.execute(_READ, (partition, at, stop))) as rows:
             for first, packed in rows:
-                if first > at or len(keys) >= limit:
-                    break
                 end = min(stop, at + limit - len(keys))
-                some = self._unpack(partition, first, packed)[at - first : end - first]
+                some = self._segment(partition, first, packed)[at - first : end - first] if first <= at else ()
+                if not some:
+                    raise _gone(partition, at)
                 keys += map(_key, some)
                 values += map(_value, some)
                 at += len(some)
-            if at == before:
-                raise WrongLog(f"{self._path}: partition {partition} lacks the records from offset {at} on")
+                if len(keys) >= limit:
+                    break
         return Stretch(partition, range(start, at), [0] * len(keys), keys, values)
 
-    def _unpack(self, partition: int, first: int, packed: bytes) -> list[tuple[bytes | None, bytes | None]]:
+    def _segment(self, partition: int, first: int, packed: bytes) -> Pairs:
+        """A segment's records, parsed once, though a part of them at a time is wanted."""
+        if self._last[:2] != (partition, first):
+            self._last = (partition, first, self._unpack(partition, first, packed))
+        return self._last[2]
+
+    def _unpack(self, partition: int, first: int, packed: bytes) -> Pairs:
         try:
             return unpack(packed)
         except msgspec.MsgspecError as error:
@@ -115,6 +119,10 @@ class SqliteReader:
     def close(self) -> None:
         """As `LogReader`."""
         self._connection.close()
+
+
+def _gone(partition: int, offset: int) -> WrongLog:
+    return WrongLog(f"partition {partition} does not hold the records from offset {offset} on any more")
 
 
 class SqliteSource:
