@@ -4,17 +4,12 @@ Growth is judged by what a unit of work costs, a vote or a line that is read, at
 one, what does not grow at all weighs most, and a cost that grows with the square would pass unseen beside it.
 """
 
-import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from aplauso.adapters.redis.standings import RedisStandingsReader
-from aplauso.domain.tally import Bands
-from aplauso.services.run import settle_memory
-from aplauso.wiring.distributed.redis import redis_settings
 from bench.harness import Row, Samples, at_most, cpu_seconds, figure
 from bench.records import backlog
-from bench.world import CONTEST, World, rate_until, wait_until, world
+from bench.world import World, rate_until, said, wait_until, world
 
 SLACK = 1.3
 """What measurement itself scatters by: a growth above it is worse than linear."""
@@ -111,18 +106,5 @@ def _drain(servers: World, topic: str, votes: int, partitions: int, bands: int) 
 
 
 def _read(servers: World, topic: str, partitions: int) -> Reading:
-    reader, times = RedisStandingsReader(redis_settings(servers.settings(topic, partitions))), Samples()
-    parts = [reader.partition(partition).contests.get(CONTEST, {}) for partition in range(partitions)]
-    lines = sum(map(_lines_of, parts)) + _lines_of(reader.read(CONTEST))
-    del parts
-    settle_memory()  # as the board does
-    for _ in range(READS):
-        started = time.perf_counter()
-        assert reader.read(CONTEST)
-        times.values.append((time.perf_counter() - started) * 1000)
-    reader.close()
-    return Reading(times, lines)
-
-
-def _lines_of(bands: Bands) -> int:
-    return len(bands) + sum(len(band.albums) for band in bands.values())
+    lines, *times = said("reading", READS, env=servers.environment(topic, partitions)).split()
+    return Reading(Samples(list(map(float, times))), int(lines))

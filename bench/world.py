@@ -157,9 +157,14 @@ def limit(name: str, *arguments: object) -> float:
 
 
 def measured(name: str, *arguments: object, env: Mapping[str, str] | None = None) -> float:
-    """What a module of `bench` measures in a process of its own, which is told so in these variables, too."""
+    """The figure that a module of `bench` prints; see `said`."""
+    return float(said(name, *arguments, env=env))
+
+
+def said(name: str, *arguments: object, env: Mapping[str, str] | None = None) -> str:
+    """What a module of `bench` prints in a process of its own, which is told so in these variables, too."""
     command = [sys.executable, "-m", f"bench.{name}", *map(str, arguments)]
     found = subprocess.run(
         command, check=True, capture_output=True, text=True, timeout=WAIT, env={**os.environ, **(env or {})}
     )
-    return float(found.stdout)
+    return found.stdout
