@@ -35,10 +35,10 @@ async def break_link(scene: Scene, link: str, mode: Mode) -> None:
     await asyncio.sleep(0)
 
 
-async def break_link_of_board(scene: Scene, link: str, mode: Mode) -> None:
+async def break_link_of_pages(scene: Scene, link: str, mode: Mode) -> None:
     """The same while somebody looks on, who soon gets pages again. Nobody else asks the board for anything."""
-    board = f"http://127.0.0.1:{scene.world.stack.ports['board']}"
-    onlooker = Onlooker(f"{board}/v1/contests/{scene.crowd.contest}")
+    room = link.partition("-")[0]  # who is asked for pages, and has to ask over the link
+    onlooker = Onlooker(f"http://127.0.0.1:{scene.world.stack.ports[room]}/v1/contests/{scene.crowd.contest}")
     async with onlooker.looking():
         await until(lambda: onlooker.since(0.0), 40, "the board showed nothing before its link broke")
         await break_link(scene, link, mode)
@@ -55,9 +55,9 @@ for link in LINKS[:5]:
             f"link {link}",
             stops_intake=link in _STOPS_INTAKE,
         )
-# A lost answer is a reset to them, and nothing more: what only asks asks again.
+# A lost answer is a reset to those who only ask, and nothing more: they ask again. The tally writes rejections, too.
 for link in LINKS[5:]:
-    run = break_link_of_board if link.startswith("board") else break_link
-    locks = ("board",) if link.startswith("board") else ()
-    for mode in MODES[:4]:
-        add(f"{mode} {link}", partial(run, link=link, mode=mode), f"link {link}", *locks)
+    rooms = {"board-redis": ("board",), "board-mongo": ("board",), "gateway-board": ("board", "gateway")}.get(link, ())
+    run = break_link_of_pages if rooms else break_link
+    for mode in MODES if link == "tally-kafka" else MODES[:4]:
+        add(f"{mode} {link}", partial(run, link=link, mode=mode), f"link {link}", *rooms)

@@ -36,7 +36,7 @@ UNTOLD: Final = 0.02
 """Share of the votes under way at a graceful stop that may get neither 201 nor 503: what the room had not read yet."""
 _PATIENCE_SECONDS: Final = 90.0
 _STAGGER_SECONDS: Final = 1.5
-SIZES: Final = (1, 3, 5, 5, 6)
+SIZES: Final = (1, 3, 5, 6, 6)
 """Faults of five rounds. One of them has a single one, for figures that are its own."""
 
 
@@ -115,10 +115,10 @@ def left_alone(event: Event) -> list[str]:
 class Deck:
     """Deals kinds of faults from a shuffled pile, which is used up before all kinds are shuffled again.
 
-    Rounds come in sets too: one of each of `sizes`, shuffled. That is four kinds a round in the mean, and 793 at
-    least in any 200 successive rounds, wherever they begin: 39 whole sets of 20, and five rounds of the sets at both
-    ends, 1 + 3 and 1 + 3 + 5 at least. Of 70 kinds, one may be missing from what is left of a pile at the beginning
-    and from what is dealt of one at the end, 69 cards each; the other 655 are more than nine piles, so that there
+    Rounds come in sets too: one of each of `sizes`, shuffled. That is 4.2 kinds a round in the mean, and 832 at
+    least in any 200 successive rounds, wherever they begin: 39 whole sets of 21, and five rounds of the sets at both
+    ends, 1 + 3 and 1 + 3 + 5 at least. Of 75 kinds, one may be missing from what is left of a pile at the beginning
+    and from what is dealt of one at the end, 74 cards each; the other 684 are more than nine piles, so that there
     are ten whole ones, and each has every kind.
 
     Args:

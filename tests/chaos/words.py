@@ -111,6 +111,7 @@ _LINKS: Final = {
     "archive-kafka": _RECORDS,
     "board-redis": _RESULTS,
     "board-mongo": _RESULTS,
+    "gateway-board": _RESULTS,
 }
 _MODES: Final = {
     "delay": "everything is slower by the delay; no log says more",

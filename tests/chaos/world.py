@@ -37,7 +37,7 @@ CLOSING_EVERY_S: Final = 5
 _CLOSING: Final = 360
 LINKS: Final = (
     "client-gateway", "gateway-collector", "collector-kafka", "tally-redis", "archive-mongo", "tally-kafka",
-    "archive-kafka", "board-redis", "board-mongo",
+    "archive-kafka", "board-redis", "board-mongo", "gateway-board",
 )  # fmt: skip
 """By who connects and what to; replicas share theirs."""
 
@@ -149,6 +149,8 @@ class World:
                 return "COLLECTORS", f"127.0.0.1:{proxy.port}"
             case "kafka":
                 return "KAFKA_BOOTSTRAP", f"127.0.0.1:{proxy.port}"
+            case "board":
+                return "BOARD_URL", f"http://127.0.0.1:{proxy.port}"
             case "redis":
                 return "REDIS_URL_FILE", self._redirected("redis_url", link, proxy)
             case _:
