@@ -29,12 +29,11 @@ def recount(as_json: AsJson = False, data: Data = None, processes: _Number = Non
     among processes; each of them needs memory for the ids of one partition.
     """
     settings = read_settings(data)
-    with closing(choice.folding(settings, processes or processors())) as folds:
-        readers = choice.readers(settings)
-        try:
-            report = _replay(readers, folds)
-        finally:
-            readers.close()
+    with (
+        closing(choice.folding(settings, processes or processors())) as folds,
+        closing(choice.readers(settings)) as readers,
+    ):
+        report = _replay(readers, folds)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode({"ok": report.ok, **msgspec.to_builtins(report)})).decode())
     else:

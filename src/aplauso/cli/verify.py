@@ -13,7 +13,7 @@ from aplauso.cli.options import AsJson, Data, read_settings
 from aplauso.cli.terminal import printable
 from aplauso.domain.errors import Misconfigured
 from aplauso.domain.journal import read
-from aplauso.domain.verdict import Verdict
+from aplauso.domain.verdict import Finding, Verdict
 from aplauso.flow.verify import verify as hold
 from aplauso.wiring import Readers, choice
 
@@ -61,11 +61,12 @@ def _print(verdict: Verdict) -> None:
     for name in ("lost", "repeated", "invented", "mismatched"):
         finding = getattr(verdict, name)
         typer.echo(f"{name:18} {finding.count:,}", err=finding.count > 0)
-        for example in finding.examples:
-            typer.echo(printable(f"  {example.subject}: {example.what}"), err=True)
-    typer.echo(f"{'undecided, counted':18} {verdict.undecided_counted.count:,}")
-    for example in verdict.undecided_counted.examples:
-        typer.echo(printable(f"  {example.subject}: {example.what}"))
-    typer.echo(f"{'rejected':18} {verdict.rejected.count:,}")
-    for example in verdict.rejected.examples:
-        typer.echo(printable(f"  {example.subject}: {example.what}"))
+        _print_examples(finding, err=True)
+    for name, finding in (("undecided, counted", verdict.undecided_counted), ("rejected", verdict.rejected)):
+        typer.echo(f"{name:18} {finding.count:,}")
+        _print_examples(finding)
+
+
+def _print_examples(finding: Finding, *, err: bool = False) -> None:
+    for example in finding.examples:
+        typer.echo(printable(f"  {example.subject}: {example.what}"), err=err)

@@ -143,13 +143,12 @@ class _Partition:
         tally = PartitionTally()
         first, second = (taken((self._partition, is_second)) for is_second in (False, True))
         digests = self._digests(first, tally)
-        if stops.counted <= stops.stored:
-            standings, votes, repeated = tally.contests, tally.counted, tally.repeated
-            digests += self._digests(second, PartitionTally(tally.memory))
-        else:
+        if stops.counted > stops.stored:
             for _ in self._found(second, tally):
                 pass
-            standings, votes, repeated = tally.contests, tally.counted, tally.repeated
+        standings, votes, repeated = tally.contests, tally.counted, tally.repeated
+        if stops.counted < stops.stored:  # counted by themselves: the standings end before them
+            digests += self._digests(second, PartitionTally(tally.memory))
         return Folded(self._partition, standings, votes, repeated, self._records, self._rejected, digests)
 
     def new(self, chunks: Iterable[Records], tally: PartitionTally) -> Iterator[list[Vote]]:

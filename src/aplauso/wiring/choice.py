@@ -38,7 +38,7 @@ def folding(settings: Settings, processes: int) -> Processes:
     Raises `Misconfigured`.
     """
     if settings.kafka_bootstrap is None:  # the embedded log has one partition
-        return Processes(partial(embedded.log_reader, settings.data), 1)
+        return Processes(lambda: readers(settings).log, 1)
     return Processes(partial(distributed().log_reader, settings), min(processes, settings.partitions))
 
 

@@ -19,7 +19,7 @@ from aplauso.flow.board import Board
 from aplauso.flow.cast import Batcher, Caster
 from aplauso.flow.collect import Collector, NearIntake
 from aplauso.flow.project import Projection, RejectionLimit, Watch
-from aplauso.ports.log import LogReader, VoteLog
+from aplauso.ports.log import VoteLog
 from aplauso.ports.rejected import RejectedLog
 from aplauso.settings import Settings
 from aplauso.wiring.parts import Appending, Projecting, Readers, limits, load_contests
@@ -91,11 +91,6 @@ def readers(data: Path) -> Readers:
         SqliteStandingsReader(directory.standings),
         SqliteArchiveReader(directory.archive),
     )
-
-
-def log_reader(data: Path) -> LogReader:
-    """A reader of the log alone. Raises as `readers`."""
-    return SqliteReader(DataDirectory.existing(data).log)
 
 
 def rejected(data: Path) -> RejectedLog:

@@ -24,7 +24,7 @@ from aplauso.wiring.parts import Appending, Readers, load_contests
 def readers(settings: Settings) -> Readers:
     """What a recount reads."""
     return Readers(
-        KafkaReader(kafka_settings(settings)),
+        log_reader(settings),
         RedisStandingsReader(redis_settings(settings)),
         MongoArchiveReader(mongo_settings(settings)),
     )
