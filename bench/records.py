@@ -54,10 +54,19 @@ def backlog(
 
 def produce(bootstrap: str, topic: str, records: Sequence[Entry]) -> None:
     """Puts records into a topic. Raises `AssertionError` when one does not arrive."""
-    producer = Producer(
+    put(producer(bootstrap), topic, records)
+
+
+def producer(bootstrap: str) -> Producer:
+    """A producer as the collector's is."""
+    return Producer(
         {"bootstrap.servers": bootstrap, "acks": "all", "compression.type": "lz4", "linger.ms": 20,
          "enable.idempotence": True, "queue.buffering.max.messages": 2 * CHUNK}
     )  # fmt: skip
+
+
+def put(through: Producer, topic: str, records: Sequence[Entry]) -> None:
+    """Puts records into a topic. Raises `AssertionError` when one does not arrive."""
     for key, value, partition in records:
-        producer.produce(topic, value, key, partition)
-    assert not producer.flush(120), "not all records arrived"
+        through.produce(topic, value, key, partition)
+    assert not through.flush(120), "not all records arrived"

@@ -351,6 +351,14 @@ class ReadsOnePartition(FakeStandingsReader):
         return self.partition(0).contests.get(contest, {})
 
 
+class KeepsWhatItRead(FakeStandingsReader):
+    """Reads a contest once."""
+
+    def read(self, contest: str) -> Bands:
+        kept: dict[str, Bands] = self.__dict__.setdefault("kept", {})
+        return kept.setdefault(contest, super().read(contest))
+
+
 class NeverChanges(FakeStandingsReader):
     """Has one version for ever."""
 

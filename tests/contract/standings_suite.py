@@ -18,7 +18,7 @@ from aplauso.domain.tally import SLOT_MS, PartitionTally, merge
 from aplauso.domain.vote import Vote
 from aplauso.ports.standings import StandingsReader, StandingsStore
 from contract import projection_suite as projection
-from contract.projection_suite import START, anonymous_id, apply, at, keyed_id, log, log_of, vote
+from contract.projection_suite import START, anonymous_id, apply, at, follow, keyed_id, log, log_of, vote
 
 
 class Place(projection.Place, Protocol):
@@ -219,6 +219,54 @@ def a_contest_is_read_over_all_partitions(places: Places) -> None:
     assert reader.read("nobody-voted-here") == {}
     assert reader.partition(3) == (at(30), folded(logs[3]).contests)
     assert reader.partition(2) == (None, {})
+
+
+@check
+def a_reader_keeps_up(places: Places) -> None:
+    """A reader that has read before reads what there is now, whatever has been counted, or put back, in between."""
+    place = places()
+    store, reader = place.store(), place.reader()
+    logs: dict[int, list[Vote]] = {0: [], 2: []}
+
+    def count(votes: Sequence[Vote], size: int, partition: int = 0) -> None:
+        logs[partition] += votes
+        follow(store, log_of(logs[partition]), size, partition)
+
+    def look() -> None:
+        whole = merge([copy.deepcopy(folded(votes).contests) for votes in logs.values()])
+        for contest in (GT, "bandas-sv"):
+            assert reader.read(contest) == whole.get(contest, {})
+
+    look()
+    votes = [vote(number) for number in range(400)]
+    for size in (30, 1):
+        count(votes[:30], size)
+        look()
+        count(votes[30:60], size, 2)
+        votes = votes[60:]
+        look()
+    early = reader.read(GT)
+    kept = copy.deepcopy(early)
+    count(votes[:150], 2)  # many batches that nobody has looked at
+    look()
+    count([*votes[:20], vote(401, cast_at=START - 5, contest=GT), *votes[100:180]], 60)  # repeats, an earlier spelling
+    look()
+    named = [vote(1_000 + number, contest=GT, name=f"Banda {number}", band=f"b{number}") for number in range(400)]
+    for some in (votes[180:183], named, votes[183:186]):  # a large batch between small ones
+        count(some, 400)
+    look()
+    later = START + 3 * SLOT_MS
+    count([vote(2_000, cast_at=later), *votes[:4], vote(2_001, cast_at=later, contest="bandas-hn")], 10)  # slots end
+    look()
+    put_back, before = place.snapshot(), len(logs[0])
+    count([vote(number) for number in range(3_000, 3_050)], 9)
+    look()
+    put_back()
+    store, logs[0] = place.store(), logs[0][:before]
+    look()
+    count([vote(number) for number in range(3_000, 3_050)], 5)
+    look()
+    assert early == kept
 
 
 @check

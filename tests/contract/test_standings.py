@@ -162,6 +162,7 @@ BROKEN: list[tuple[type[Any], Callable[[Any], None]]] = [
     (fakes.MixesContests, suite.repeats_are_told_by_contest),
     (fakes.CutsAtNul, suite.hostile_texts_are_text),
     (fakes.ReadsOnePartition, suite.a_contest_is_read_over_all_partitions),
+    (fakes.KeepsWhatItRead, suite.a_reader_keeps_up),
     (fakes.ListsEveryPartition, suite.positions_can_be_read),
     (fakes.NeverChanges, suite.the_version_tells_of_changes),
     (fakes.AlwaysChanges, suite.the_version_tells_of_changes),

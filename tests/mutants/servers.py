@@ -56,9 +56,39 @@ REDIS: Final = (
         standings(_VALKEY, "any_votes_give_the_fold"),
     ),
     mutant(
-        "Redis: the first layout is counted on", "adapters/redis/count.lua",
-        "call('HMGET', STATE, 'topic', 'next',", "call('HMGET', STATE, 'topic', 'offset',",
-        system("redis_faults", "test_the_first_layout_is_wiped_and_counted_anew"),
+        "Redis: an earlier layout is counted on", "adapters/redis/count.lua",
+        "call('HMGET', STATE, 'topic', 'upto',", "call('HMGET', STATE, 'topic', 'next',",
+        system("redis_faults", "test_earlier_layouts_are_wiped_and_counted_anew"),
+    ),
+    mutant(
+        "Redis: ended slots are kept", "adapters/redis/count.lua",
+        "if oldest > oldest_at(tonumber(held[4] or 0)) then", "if false then",
+        system("redis_faults", "test_forgotten_slots_leave_nothing"),
+    ),
+    mutant(
+        "Redis: a large batch leaves the list of batches with a gap", "adapters/redis/count.lua",
+        "if #batch > BYTES then\n  call('DEL', RECENT)", "if #batch > BYTES then",
+        standings(_VALKEY, "a_reader_keeps_up"),
+    ),
+    mutant(
+        "Redis: a batch with repeats is shown to readers as if it had none", "adapters/redis/count.lua",
+        "local sums = ARGV[8]\nif must_walk then", "local sums = ARGV[8]\nif false then",
+        standings(_VALKEY, "a_reader_keeps_up"),
+    ),
+    mutant(
+        "Redis: any batch is taken to continue what a reader knows", "adapters/redis/standings.py",
+        "            if batch.start == here:", "            if True:",
+        standings(_VALKEY, "a_reader_keeps_up"),
+    ),
+    mutant(
+        "Redis: a batch of another topic continues what a reader knows", "adapters/redis/standings.py",
+        "            if batch.start == here:", "            if batch.start[1:] == here[1:]:",
+        system("redis_faults", "test_a_topic_made_again_is_not_taken_for_the_one_before"),
+    ),
+    mutant(
+        "Redis: a partition that is to be wiped is shown by a first reading", "adapters/redis/standings.py",
+        "(map(_array, lines) if _stands(state) else [_NO_LINES, _NO_LINES])", "map(_array, lines)",
+        _HALF,
     ),
     mutant(
         "Redis: the dirty mark is not set", "adapters/redis/count.lua",

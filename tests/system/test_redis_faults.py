@@ -14,7 +14,7 @@ import pytest
 
 from aplauso.adapters.redis.standings import RedisStandings, RedisStandingsReader
 from aplauso.domain.errors import AplausoError, PositionMoved, Unavailable
-from aplauso.domain.tally import Contests, PartitionTally
+from aplauso.domain.tally import Contests, PartitionTally, merge
 from aplauso.ports.projection import LoggedVote
 from aplauso.stack.redis import RedisServer
 from contract.projection_suite import apply, at, follow, log
@@ -223,6 +223,7 @@ def test_a_half_written_partition_is_wiped_and_rebuilt(own_redis: RedisServer, t
                 tally.holds(records, 300)
                 continue
             assert tally.reader.partition(0) == (None, {})
+            assert tally.reader.read("bandas-gt") == folded(other)["bandas-gt"]
             assert 0 not in tally.reader.partitions()
             if died % 2:
                 with pytest.raises(PositionMoved) as refused:
@@ -232,6 +233,8 @@ def test_a_half_written_partition_is_wiped_and_rebuilt(own_redis: RedisServer, t
             assert set(client.keys("*")) == keys
             follow(tally.store, records[:300], size=100)
             tally.holds(records, 300)
+            both = merge([folded(other), folded(records[:300])])
+            assert tally.reader.read("bandas-gt") == both["bandas-gt"]
         tally.holds(records, 400)
     assert died > 20
 
@@ -259,16 +262,17 @@ def test_counts_without_a_position_are_wiped(own_redis: RedisServer, tally: Tall
 
 
 @EVERY_KIND
-def test_the_first_layout_is_wiped_and_counted_anew(own_redis: RedisServer, tally: Tally) -> None:
-    """A partition as the first layout left it has no position, shows nothing, and goes before counting begins anew."""
+@pytest.mark.parametrize("offset", ["offset", "next"])
+def test_earlier_layouts_are_wiped_and_counted_anew(own_redis: RedisServer, tally: Tally, offset: str) -> None:
+    """A partition that an earlier layout left has no position, shows nothing, and goes before counting begins anew."""
     records = log(100)
     apply(tally.store, records, 0, 100)
     with own_redis.client() as client:
         state, ids = "aplauso:{p0}:state", "aplauso:{p0}:ids"
         keys = set(client.keys("*"))
-        client.hset(state, "offset", str(client.hget(state, "next")))
-        client.hdel(state, "next")
-        # Its buckets held 40 ids each, so that there were more of them.
+        client.hset(state, offset, str(client.hget(state, "upto")))
+        client.hdel(state, "upto")
+        # The first one's buckets held 40 ids each, so that there were more of them.
         client.hset(ids, "k", 120)
         for bucket in (1, 2):
             client.append(f"aplauso:{{p0}}:i:k:{bucket}", b"sixteen bytes id")
@@ -284,7 +288,7 @@ def test_the_first_layout_is_wiped_and_counted_anew(own_redis: RedisServer, tall
         assert set(client.keys("*")) == keys
 
 
-@pytest.mark.parametrize("name", ["b:bandas-gt", "a:bandas-gt", "contests", "ids", "i:k:0", "state"])
+@pytest.mark.parametrize("name", ["b:bandas-gt", "a:bandas-gt", "contests", "ids", "i:k:0", "state", "recent"])
 def test_a_key_of_another_type_changes_nothing(own_redis: RedisServer, tally: Tally, name: str) -> None:
     """Something else under one of our keys fails the batch before anything of it is written."""
     records = log(100)
@@ -292,7 +296,7 @@ def test_a_key_of_another_type_changes_nothing(own_redis: RedisServer, tally: Ta
     key = "aplauso:{p0}:" + name
     with own_redis.client() as client:
         client.rename(key, "aside")
-        client.lpush(key, "something else")
+        client.zadd(key, {"something else": 1})
         with pytest.raises(Unavailable, match="something else under one of our keys"):
             apply(tally.store, records, 50, 100)
         client.rename("aside", key)
@@ -331,14 +335,52 @@ def test_a_reading_that_fails_half_way_spoils_no_later_one(own_redis: RedisServe
     for partition in range(PARTITIONS):
         tally.store.apply(partition, None, at(partition + 1), records[: partition + 1])
     whole, key = tally.reader.read("bandas-gt"), f"aplauso:{{p{broken}}}:b:bandas-gt"
-    with own_redis.client() as client:
+    with own_redis.client() as client, closing(RedisStandingsReader(tally.settings)) as reader:
         client.rename(key, "aside")
         client.lpush(key, "something else")
         with pytest.raises(Unavailable, match="something else under one of our keys"):
-            tally.reader.read("bandas-gt")
+            reader.read("bandas-gt")
         client.rename("aside", key)
-    assert [position.offset for position in tally.reader.partitions().values()] == [1, 2, 3, 4]
-    assert tally.reader.read("bandas-gt") == whole
+        assert [position.offset for position in reader.partitions().values()] == [1, 2, 3, 4]
+        assert reader.read("bandas-gt") == whole
+
+
+@EVERY_KIND
+def test_a_reader_that_keeps_up_reads_no_lines(own_redis: RedisServer, tally: Tally) -> None:
+    """A reader that knows the standings asks for batches only, and for lines where these do not go back so far."""
+    records = log(200)
+    with own_redis.client() as client:
+
+        def lines_read() -> int:
+            asked: Any = client.info("commandstats")
+            return int(asked.get("cmdstat_hvals", {"calls": 0})["calls"])
+
+        def looks(stop: int, size: int) -> int:
+            before = lines_read()
+            follow(tally.store, records[:stop], size)
+            assert tally.reader.read("bandas-gt") == folded(records[:stop])["bandas-gt"]
+            return lines_read() - before
+
+        assert looks(10, 10) == 2 * PARTITIONS
+        assert looks(10, 10) == 0
+        assert looks(50, 1) == 0
+        assert looks(90, 1) == 0
+        assert looks(131, 1) == 2 * PARTITIONS, "a batch more than are kept"
+        assert looks(151, 1) == 0
+        assert int(client.llen("aplauso:{p0}:recent")) == 40
+
+
+def test_a_topic_made_again_is_not_taken_for_the_one_before(own_redis: RedisServer, tally: Tally) -> None:
+    """A batch from the same offset, but of another topic, does not continue what a reader knows."""
+    records = log(60)
+    follow(tally.store, records[:20])
+    assert tally.reader.read("bandas-gt") == folded(records[:20])["bandas-gt"]
+    with own_redis.client() as client:
+        client.flushall()
+    other = log(100)[40:]
+    tally.store.apply(0, None, at(20, topic="other"), other[:20])
+    tally.store.apply(0, at(20, topic="other"), at(30, topic="other"), other[20:30])
+    assert tally.reader.read("bandas-gt") == folded(other[:30])["bandas-gt"]
 
 
 @pytest.mark.parametrize("kind", ["valkey-9", "redis-7", "redis-6.2"])

@@ -150,7 +150,7 @@ def test_the_doctor_names_each_fault(own_redis: RedisServer) -> None:
         client.execute_command("REPLICAOF", "127.0.0.1", 1)
         assert "is a replica of 127.0.0.1:1" in problems(settings)[0]
         client.execute_command("REPLICAOF", "NO", "ONE")
-        with closing(dying_in_script(RedisStandings(settings), 11)) as dying, pytest.raises(Unavailable):
+        with closing(dying_in_script(RedisStandings(settings), 15)) as dying, pytest.raises(Unavailable):
             apply(dying, log(50), 0, 50, partition=2)
         assert problems(settings) == ["Redis holds partitions left half written, which the tally will rebuild: 2"]
     own_redis.kill()

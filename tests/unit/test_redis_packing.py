@@ -38,15 +38,20 @@ def test_a_copy_is_added_up_once() -> None:
 
 
 def test_ids_lie_by_their_tables() -> None:
-    """Those of keys come first, then each slot's, to the millisecond; the details say where each went."""
-    moments = [START + SLOT_MS, START + SLOT_MS - 1, START]
+    """Those of keys come first, then each quarter's of a second, apart by slots; the details say where each went."""
+    edge = START + SLOT_MS
+    assert edge % 256, "the edge of the slots lies within a quarter of a second"
+    moments = [edge, edge - 1, START, edge + 1]
     votes = [vote(n, id=anonymous_id(moment, n)) for n, moment in enumerate(moments)] + [vote(9, id=keyed_id(9))]
     ids, (tables, _, _, _), detail = packed(*votes)
-    slot = START // SLOT_MS
-    assert tables == [["k", 1], [str(slot + 1), 1], [str(slot), 2]]
-    order = [votes[at].id for at in (3, 0, 1, 2)]
+    slot, heads = START // SLOT_MS, [each.id[:11] for each in votes]
+    assert heads[0] == heads[1] == heads[3] != heads[2]
+    assert tables == [
+        ["k", 1], [f"{slot + 1}.{heads[0]}", 2], [f"{slot}.{heads[1]}", 1], [f"{slot}.{heads[2]}", 1],
+    ]  # fmt: skip
+    order = [votes[at].id for at in (4, 0, 3, 1, 2)]
     assert ids.hex() == "".join(order).replace("-", "")
-    assert detail[0] == [1, 2, 3, 0]
+    assert detail[0] == [1, 3, 4, 2, 0]
 
 
 def test_an_empty_batch_is_packed() -> None:

@@ -1,10 +1,10 @@
 """The connection to Redis: how it is made, and what its failures mean."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha1
-from itertools import zip_longest
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from redis.retry import Retry
 from aplauso.domain.errors import Misconfigured, Unavailable
 
 Client = redis.Redis | RedisCluster
+Command = tuple[str, ...]
 _HERE: Final = Path(__file__).parent
 _MEANINGS: Final = (
     ("OOM", "is out of memory"),
@@ -146,39 +147,37 @@ class Script:
         except NoScriptError:
             return client.eval(self._source, len(keys), *keys, *arguments)
 
-    def each(self, partitions: Sequence[int], *arguments: str | bytes | int) -> Iterator[Any]:
-        """Runs it over several partitions, and gives the answers as they come. Raises the driver's errors.
 
-        A server is at work on the next partition while the caller is at work on the last one's answer; no more than
-        two are asked for at a time, since an answer may be large. The nodes of a cluster are asked one by one.
-        """
-        client = self._connection.client
-        if isinstance(client, RedisCluster):
-            yield from (self(partition, *arguments) for partition in partitions)
-            return
-        unknown: list[int] = []
-        connection: Any = client.connection_pool.get_connection()
-        try:
-            self._send(connection, partitions[0], arguments)
-            for partition, following in zip_longest(partitions, partitions[1:]):
-                if following is not None:
-                    self._send(connection, following, arguments)
-                try:
-                    answer = connection.read_response()
-                except NoScriptError:
-                    unknown.append(partition)
-                else:
-                    yield answer
-        except BaseException:
-            connection.disconnect()  # an answer that nobody waits for would be taken for the next command's
-            raise
-        finally:
-            client.connection_pool.release(connection)
-        yield from (self(partition, *arguments) for partition in unknown)
+def transactions(connection: Connection, each: Sequence[Sequence[Command]]) -> Generator[list[Any]]:
+    """Runs transactions, each of some commands, and gives their answers as they come. Not for a cluster.
 
-    def _send(self, connection: Any, partition: int, arguments: Sequence[str | bytes | int]) -> None:
-        keys = (key(partition, "state"), key(partition, "absent"))
-        connection.send_command("EVALSHA", self._digest, len(keys), *keys, *arguments)
+    The server is at work on the next one while the caller is at work on the last one's answers; no more than
+    two are asked for at a time, since an answer may be large. Raises the driver's errors.
+    """
+    client: Any = connection.client
+    link = client.connection_pool.get_connection()
+    try:
+        for commands, following in pairwise(chain([None], each, [None])):
+            if following is not None:
+                link.send_packed_command(link.pack_commands([("MULTI",), *following, ("EXEC",)]))
+            if commands is not None:
+                yield _executed(link, len(commands))
+    except BaseException:
+        link.disconnect()  # an answer that nobody waits for would be taken for the next command's
+        raise
+    finally:
+        client.connection_pool.release(link)
+
+
+def _executed(link: Any, commands: int) -> list[Any]:
+    """A transaction's answers, which come after those to its beginning and to each command that waits in it."""
+    for _ in range(1 + commands):
+        link.read_response()
+    answers: list[Any] = link.read_response()
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
 
 
 def key(partition: int, name: str) -> str:
@@ -188,8 +187,13 @@ def key(partition: int, name: str) -> str:
 
 def hmget(connection: Connection, partitions: Sequence[int], fields: Sequence[str]) -> list[list[bytes | None]]:
     """Fields of the state of several partitions, in one round trip to each node. Raises the driver's errors."""
+    answers: list[list[bytes | None]] = of_each(connection, partitions, "HMGET", "state", *fields)
+    return answers
+
+
+def of_each(connection: Connection, partitions: Sequence[int], command: str, name: str, *arguments: str | int) -> Any:
+    """A command's answers for a key of each partition, in one round trip to each node. Raises the driver's errors."""
     pipeline: Any = connection.client.pipeline(transaction=False)
     for partition in partitions:
-        pipeline.hmget(key(partition, "state"), list(fields))
-    answers: list[list[bytes | None]] = pipeline.execute()
-    return answers
+        pipeline.execute_command(command, key(partition, name), *arguments)
+    return pipeline.execute()

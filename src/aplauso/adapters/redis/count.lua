@@ -18,9 +18,10 @@
 -- marks the partition dirty and the last one clears the mark.
 
 local SLOT_MS = 600000
+local BATCHES, BYTES = 40, 16384   -- of the latest batches, for readers: how many are kept, and how large each may be
 
-local held = call('HMGET', STATE, 'topic', 'next', 'epoch', 'time', 'dirty')
--- Counts that belong to no position: somebody deleted the state alone, or they lie in the first layout.
+local held = call('HMGET', STATE, 'topic', 'upto', 'epoch', 'time', 'dirty')
+-- Counts that belong to no position: somebody deleted the state alone, or they lie in an earlier layout.
 if held[5] or (not held[2] and call('EXISTS', IDS, CONTESTS) > 0) then
   return {'dirty'}
 end
@@ -42,21 +43,20 @@ end
 -- twice the greatest power of two within the number of buckets; where there is no such bucket yet, modulo the
 -- power itself. This is written out where it is used: a call an id would cost a tenth of the whole.
 
-local memory = {}   -- table name -> what it holds, what of it has been read, and what the batch adds
-local function open_table(name, ids)
-  local buckets = buckets_for(ids)
-  local power = power_of_two_up_to(buckets)
-  memory[name] = {
-    name = name, slot = tonumber(name) or math.huge, prefix = bucket_key(name, ''),
-    ids = ids, buckets = buckets, power = power, modulus = 2 * power,
-    content = {}, fresh = 0,
-  }
-  return memory[name]
+-- The slot that a table's ids belong to; those of keys come after every slot.
+local function slot_of(name)
+  return tonumber(string.match(name, '^%d+')) or math.huge
 end
 
-local counts = call('HGETALL', IDS)
-for at = 1, #counts, 2 do
-  open_table(counts[at], tonumber(counts[at + 1]))
+-- A table: what it holds, what of it has been read, and what the batch adds, whose ids lie from `first` to `last`.
+local function open_table(name, ids, first, last)
+  local buckets = buckets_for(ids)
+  local power = power_of_two_up_to(buckets)
+  return {
+    name = name, slot = slot_of(name), prefix = bucket_key(name, ''),
+    ids = ids, buckets = buckets, power = power, modulus = 2 * power,
+    content = {}, fresh = 0, first = first, last = last,
+  }
 end
 
 -- Reads buckets into `content`: bucket -> its ids, one after the other.
@@ -75,17 +75,24 @@ end
 local ids = ARGV[7]
 local tables_of_batch, contests_of_batch, groups_of_batch, latest = unpack(cmsgpack.unpack(ARGV[8]), 1, 4)
 local time = math.max(tonumber(held[4] or 0), latest)
-local oldest = floor(time / SLOT_MS) - 1   -- the oldest slot that is remembered
+local function oldest_at(moment) return floor(moment / SLOT_MS) - 1 end
+local oldest = oldest_at(time)   -- the oldest slot that is remembered
 
 local tables, must_walk = {}, false   -- the tables of the batch's ids
 local last = 0
-for at, row in ipairs(tables_of_batch) do
-  local known = memory[row[1]] or open_table(row[1], 0)
-  known.first, known.last = last + 1, last + row[2]
-  last = known.last
-  tables[at] = known
-  -- What is remembered of a slot that ends in this batch depends on the order of the votes.
-  if known.slot < oldest then must_walk = true end
+for first = 1, #tables_of_batch, CHUNK do
+  local names = {}
+  for at = first, math.min(first + CHUNK - 1, #tables_of_batch) do
+    names[#names + 1] = tables_of_batch[at][1]
+  end
+  for at, count in ipairs(call('HMGET', IDS, unpack(names))) do
+    local size = tables_of_batch[first + at - 1][2]
+    local known = open_table(names[at], tonumber(count or 0), last + 1, last + size)
+    last = known.last
+    tables[first + at - 1] = known
+    -- What is remembered of a slot that ends in this batch depends on the order of the votes.
+    if known.slot < oldest then must_walk = true end
+  end
 end
 
 local hash_of, skipped = {}, {}   -- by the id's place; skipped are those that are not to be added to the memory
@@ -165,11 +172,11 @@ local function walk()
     group.votes, group.ranks, group.stamp, group.least = 0, 0, math.huge, {}
   end
   local now = tonumber(held[4] or 0)
-  local oldest_now = floor(now / SLOT_MS) - 1
+  local oldest_now = oldest_at(now)
   for at, stamp in ipairs(stamp_of) do
     if stamp > now then
       now = stamp
-      oldest_now = floor(now / SLOT_MS) - 1
+      oldest_now = oldest_at(now)
     end
     local id, group = id_of[at] + 1, groups[group_of[at] + 1]
     local is_new = true
@@ -218,14 +225,22 @@ local function read_splits(known)
   return numbers
 end
 
-local kept, forgotten = {}, {}
-for _, known in pairs(memory) do
-  if known.slot < oldest and known.ids > 0 then
-    forgotten[#forgotten + 1] = known
-  elseif known.slot >= oldest and known.fresh > 0 then
-    known.grown = buckets_for(known.ids + known.fresh)
+local kept, sizes, forgotten = {}, {}, {}   -- tables that grow; names and numbers of ids, of those and of ended ones
+for _, known in ipairs(tables) do
+  if known.slot >= oldest and known.fresh > 0 then
+    local ids_now = known.ids + known.fresh
+    known.grown = buckets_for(ids_now)
     known.split = known.ids > 0 and read_splits(known) or {}
     kept[#kept + 1] = known
+    sizes[#sizes + 1], sizes[#sizes + 2] = known.name, ids_now
+  end
+end
+if oldest > oldest_at(tonumber(held[4] or 0)) then
+  local counts = call('HGETALL', IDS)
+  for at = 1, #counts, 2 do
+    if slot_of(counts[at]) < oldest then
+      forgotten[#forgotten + 1], forgotten[#forgotten + 2] = counts[at], counts[at + 1]
+    end
   end
 end
 
@@ -291,13 +306,28 @@ for at, contest in ipairs(contests) do
   new[at] = contest.new
 end
 
+-- What takes a reader from the standings before this batch to those after it.
+local sums = ARGV[8]
+if must_walk then
+  local rows = {}
+  for _, group in ipairs(groups) do
+    if group.votes > 0 then
+      rows[#rows + 1] = {
+        group.contest, group.band, group.album, group.shown_band, group.shown_album,
+        group.votes, group.ranks, {group.stamp, group.id},
+      }
+    end
+  end
+  sums = cmsgpack.pack({tables_of_batch, contests_of_batch, rows, latest})
+end
+local batch = '\151' .. cmsgpack.pack(unpack(ARGV, 1, 6)) .. sums   -- an array of seven
+call('LLEN', RECENT)
+
 -- Writing -------------------------------------------------------------------------------------------------
 
 call('HSET', STATE, 'dirty', '1')
 -- What exists is written down before it exists, so that wiping a dirty partition finds all of it.
-for _, known in ipairs(kept) do
-  call('HSET', IDS, known.name, known.ids + known.fresh)
-end
+in_chunks('HSET', IDS, sizes, 2)
 for _, contest in ipairs(contests) do
   if contest.new > 0 then call('SADD', CONTESTS, contest.name) end
 end
@@ -355,12 +385,16 @@ for _, known in ipairs(kept) do
   known.grown_power = power_of_two_up_to(known.grown)
   add_ids(known)
 end
-for _, known in ipairs(forgotten) do
-  forget(known.name, known.ids)
-end
+forget(forgotten)
 for _, change in ipairs(changes) do
   in_chunks('HSET', change[1], change[2], 2)
 end
-call('HSET', STATE, 'topic', ARGV[4], 'next', ARGV[5], 'epoch', ARGV[6], 'time', string.format('%.0f', time))
+if #batch > BYTES then
+  call('DEL', RECENT)
+else
+  call('RPUSH', RECENT, batch)
+  call('LTRIM', RECENT, -BATCHES, -1)
+end
+call('HSET', STATE, 'topic', ARGV[4], 'upto', ARGV[5], 'epoch', ARGV[6], 'time', string.format('%.0f', time))
 call('HDEL', STATE, 'dirty')
 return {'applied', new}

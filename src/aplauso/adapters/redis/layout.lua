@@ -1,22 +1,25 @@
 -- How a partition lies in Redis; put in front of each of the scripts.
 --
---   aplauso:{p3}:state       hash: topic, next, epoch (the position), time (the latest stamp), dirty
+--   aplauso:{p3}:state       hash: topic, upto, epoch (the position), time (the latest stamp), dirty
 --   aplauso:{p3}:absent      never there: naming it makes a slot on the move answer TRYAGAIN, on both of its nodes
---   aplauso:{p3}:ids         hash: table of remembered ids -> how many; "k" for those of keys, or a ten-minute slot
+--   aplauso:{p3}:ids         hash: table of remembered ids -> how many; "k" for those of keys, or, for anonymous ones, their
+--                            ten-minute slot and the quarter of a second in it, as "2976310.019ab3c4-d5"
 --   aplauso:{p3}:i:k:17      string: bucket 17 of table k, its ids of 16 bytes one after the other
 --   aplauso:{p3}:contests    set: ids of contests
 --   aplauso:{p3}:b:<contest> hash: band -> MessagePack of [band, votes, rank_sum, cast_at, id, name]
 --   aplauso:{p3}:a:<contest> hash: band and album -> MessagePack of [band, album, votes, cast_at, id, title]
+--   aplauso:{p3}:recent      list: the latest batches, each from where the one in front of it ends; MessagePack of
+--                            [topic, upto, epoch, the same behind the batch, its sums as argument 8 of count.lua]
 --
 -- Tables grow by linear hashing (Litwin, 1980): the number of buckets follows from the number of ids alone.
 --
--- The first layout had more buckets and called `next` `offset`: neither layout finds a position in the other, and a
--- partition of counts without a position is wiped and counted anew.
+-- The first layout had more buckets and called `upto` `offset`, the second had one table for each slot and called it
+-- `next`: no layout finds a position in another, and a partition of counts without a position is wiped and counted anew.
 
 local call = redis.call
 local STATE = KEYS[1]
 local PREFIX = string.sub(STATE, 1, -6)
-local IDS, CONTESTS = PREFIX .. 'ids', PREFIX .. 'contests'
+local IDS, CONTESTS, RECENT = PREFIX .. 'ids', PREFIX .. 'contests', PREFIX .. 'recent'
 local LOAD = 100     -- ids a bucket, on average: see docs/adr/0003
 local FIRST_LOAD = 40   -- that of the first layout
 local CHUNK = 1000   -- arguments of one command: Lua's unpack ends at 8,000
@@ -37,13 +40,22 @@ local function in_chunks(command, key, arguments, width)
   end
 end
 
-local function forget(table_name, ids, load)
-  local keys = {}
-  for bucket = 0, buckets_for(ids, load) - 1 do
-    keys[bucket + 1] = bucket_key(table_name, bucket)
-  end
+-- Runs a command on any number of keys, in several calls.
+local function on_keys(command, keys)
   for first = 1, #keys, CHUNK do
-    call('UNLINK', unpack(keys, first, math.min(first + CHUNK - 1, #keys)))
+    call(command, unpack(keys, first, math.min(first + CHUNK - 1, #keys)))
   end
-  call('HDEL', IDS, table_name)
+end
+
+-- Forgets tables; `counts` has their names, each with its number of ids behind it.
+local function forget(counts, load)
+  local names, keys = {}, {}
+  for at = 1, #counts, 2 do
+    names[#names + 1] = counts[at]
+    for bucket = 0, buckets_for(tonumber(counts[at + 1]), load) - 1 do
+      keys[#keys + 1] = bucket_key(counts[at], bucket)
+    end
+  end
+  on_keys('UNLINK', keys)
+  in_chunks('HDEL', IDS, names)
 end

@@ -3,8 +3,8 @@
 from binascii import unhexlify
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain, count
-from operator import attrgetter
+from itertools import chain, count, groupby
+from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -16,6 +16,8 @@ from aplauso.ports.projection import LoggedVote, LoggedVotes
 _KEYED: Final = "k"
 _NEVER: Final = 1 << 62
 """Comes after every stamp."""
+_HEAD: Final = itemgetter(slice(len("01234567-89")))
+"""What ids of the same 256 milliseconds begin with."""
 _pack: Final = msgspec.msgpack.Encoder().encode
 _SPELLING: Final = attrgetter("contest", "band", "record", "name", "album")
 """One spelling of one album: contest, band, album, shown band, shown album."""
@@ -98,8 +100,18 @@ def _without(places: Iterable[int], column: Sequence[Any]) -> list[Any]:
 
 
 def _tables(ids: Sequence[str]) -> dict[str, list[str]]:
-    """The ids by the name of the table that remembers them."""
-    return {_KEYED if slot is None else str(slot): found for slot, found in by_slot(ids).items()}
+    """The ids by the name of the table that remembers them.
+
+    Anonymous ids of a quarter of a second have one of their own, so that a batch's lie close together.
+    """
+    tables: dict[str, list[str]] = {}
+    for slot, found in by_slot(ids).items():
+        if slot is None:
+            tables[_KEYED] = found
+            continue
+        for head, some in groupby(found, _HEAD):
+            tables.setdefault(f"{slot}.{head}", []).extend(some)
+    return tables
 
 
 def _sums(

@@ -1,11 +1,20 @@
 """Standings in Redis: one atomic script a batch, one hash slot a partition."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
-from aplauso.adapters.redis.client import Connection, RedisSettings, Script, hmget, translated
+from aplauso.adapters.redis.client import (
+    Connection,
+    RedisSettings,
+    Script,
+    hmget,
+    key,
+    of_each,
+    transactions,
+    translated,
+)
 from aplauso.adapters.redis.packing import Packed, pack
 from aplauso.domain.errors import PositionMoved
 from aplauso.domain.position import Position
@@ -13,7 +22,8 @@ from aplauso.domain.tally import AlbumTally, Bands, BandTally, Spelling
 from aplauso.ports.projection import Applied, LoggedVote, LoggedVotes
 from aplauso.ports.standings import PartitionStandings
 
-_POSITION: Final = ("topic", "next", "epoch")
+_POSITION: Final = ("topic", "upto", "epoch")
+_STATE: Final = (*_POSITION, "dirty")
 
 
 class RedisStandings:
@@ -31,7 +41,7 @@ class RedisStandings:
     def positions(self, partitions: Sequence[int]) -> dict[int, Position | None]:
         """As `ProjectionStore.positions`; a dirty partition is wiped, and has none."""
         with translated():
-            states = hmget(self._connection, partitions, (*_POSITION, "dirty"))
+            states = hmget(self._connection, partitions, _STATE)
             for partition, state in zip(partitions, states, strict=True):
                 if state[3] is not None:
                     self._wipe(partition)
@@ -99,8 +109,62 @@ class _Album(msgspec.Struct, array_like=True, gc=False):
     shown: str
 
 
+class _Sum(msgspec.Struct, array_like=True, gc=False):
+    """What a batch added to one album of one band; `contest` is the number of its name, from 1."""
+
+    contest: int
+    band: str
+    album: str
+    shown_band: str
+    shown_album: str
+    votes: int
+    rank_sum: int
+    least: tuple[int, str]
+
+
+_Place = tuple[str, str, str]
+"""Topic, offset and epoch as they are stored; empty where there is no position."""
+
+
+class _Batch(msgspec.Struct, array_like=True):
+    """A value of a partition's list of recent batches."""
+
+    topic: str
+    upto: str
+    epoch: str
+    next_topic: str
+    next_upto: str
+    next_epoch: str
+    sums: tuple[msgspec.Raw, list[str], list[_Sum], int]
+
+    @property
+    def start(self) -> _Place:
+        return self.topic, self.upto, self.epoch
+
+    @property
+    def end(self) -> _Place:
+        return self.next_topic, self.next_upto, self.next_epoch
+
+
 _bands: Final = msgspec.msgpack.Decoder(list[_Band]).decode
 _albums: Final = msgspec.msgpack.Decoder(list[_Album]).decode
+_batch: Final = msgspec.msgpack.Decoder(_Batch).decode
+
+
+def _array(values: Collection[bytes]) -> bytes:
+    """Values that are MessagePack already as an array: a header with them behind it."""
+    return b"\xdd" + len(values).to_bytes(4) + b"".join(values)
+
+
+_NO_LINES: Final = _array([])
+
+
+class _Part(NamedTuple):
+    """A partition's state, and its lines of one contest as MessagePack arrays, read in one step."""
+
+    state: Sequence[bytes | None]
+    bands: bytes
+    albums: bytes
 
 
 class RedisStandingsReader:
@@ -110,20 +174,54 @@ class RedisStandingsReader:
         self._partitions = range(settings.partitions)
         self._connection = Connection(settings)
         self._read = Script(self._connection, "read.lua")
+        self._known: dict[str, _Known] = {}
 
     def version(self) -> tuple[tuple[bytes | None, ...], ...]:
         """As `StandingsReader.version`: the positions, as they are stored."""
         with translated():
-            return tuple(tuple(state) for state in hmget(self._connection, self._partitions, (*_POSITION, "dirty")))
+            return tuple(tuple(state) for state in self._states())
 
     def read(self, contest: str) -> Bands:
-        """As `StandingsReader.read`."""
-        lines = _Lines()
+        """As `StandingsReader.read`. Brings what was read before up to date by the latest batches, where it can."""
+        # Put back when all is well: what a failure left half done is read anew.
+        known = self._known.pop(contest, None)
         with translated():
-            for answer in self._read.each(self._partitions, contest):
-                if answer:
-                    lines.add(answer[4], answer[5])
-        return lines.tallies()
+            if known is None or not self._follow(known, contest):
+                known = _Known(contest)
+                for partition, part in zip(self._partitions, self._parts(contest), strict=True):
+                    known.add(partition, part)
+        self._known[contest] = known
+        return known.lines.tallies()
+
+    def _follow(self, known: "_Known", contest: str) -> bool:
+        states = dict(zip(self._partitions, self._states(), strict=True))
+        moved = [partition for partition, state in states.items() if state != known.states[partition]]
+        if not moved:
+            return True
+        if not all(map(_stands, map(states.__getitem__, moved))):
+            return False
+        batches = of_each(self._connection, moved, "LRANGE", "recent", 0, -1)
+        return all(map(known.follow, moved, batches))
+
+    def _parts(self, contest: str) -> Iterator[_Part]:
+        if self._connection.settings.cluster:
+            # A script names its keys, by which a slot on the move is noticed. The nodes are asked one by one.
+            for partition in self._partitions:
+                answer = self._read(partition, contest)
+                state, lines = (answer[:3], answer[4:]) if answer else ([None] * 3, [_NO_LINES, _NO_LINES])
+                yield _Part([*state, None], *lines)
+            return
+        # Plain commands: a script's answer passes through Lua, which takes the server five times as long.
+        commands = [
+            (
+                ("HMGET", key(partition, "state"), *_STATE),
+                ("HVALS", key(partition, f"b:{contest}")),
+                ("HVALS", key(partition, f"a:{contest}")),
+            )
+            for partition in self._partitions
+        ]
+        for state, *lines in transactions(self._connection, commands):
+            yield _Part(state, *(map(_array, lines) if _stands(state) else [_NO_LINES, _NO_LINES]))
 
     def partition(self, partition: int) -> PartitionStandings:
         """As `StandingsReader.partition`."""
@@ -132,20 +230,63 @@ class RedisStandingsReader:
         contests: dict[str, Bands] = {}
         for at in range(3, len(answer), 3):
             lines = _Lines()
-            lines.add(answer[at + 1], answer[at + 2])
+            lines.add(_bands(answer[at + 1]), _albums(answer[at + 2]))
             contests[answer[at].decode()] = lines.tallies()
         return PartitionStandings(_position(answer) if answer else None, contests)
 
     def partitions(self) -> Mapping[int, Position]:
         """As `StandingsReader.partitions`."""
         with translated():
-            states = hmget(self._connection, self._partitions, (*_POSITION, "dirty"))
+            states = self._states()
         found = {at: _position(state) for at, state in zip(self._partitions, states, strict=True) if state[3] is None}
         return {at: position for at, position in found.items() if position is not None}
+
+    def _states(self) -> list[list[bytes | None]]:
+        return hmget(self._connection, self._partitions, _STATE)
 
     def close(self) -> None:
         """Closes the connections."""
         self._connection.close()
+
+
+def _stands(state: Sequence[bytes | None]) -> bool:
+    """Whether a partition has a position, and is not about to be wiped."""
+    return state[1] is not None and state[3] is None
+
+
+class _Known:
+    """What has been read of a contest: the lines of all partitions added up, and the states that they belong to."""
+
+    def __init__(self, contest: str) -> None:
+        self.states: dict[int, Sequence[bytes | None]] = {}
+        self.lines = _Lines()
+        self._contest = contest
+
+    def add(self, partition: int, part: _Part) -> None:
+        """Adds a whole partition."""
+        self.states[partition] = part.state
+        self.lines.add(_bands(part.bands), _albums(part.albums))
+
+    def follow(self, partition: int, batches: Sequence[bytes]) -> bool:
+        """Adds a partition's batches since its known state; False when they do not go back to it: forget this then."""
+        here = tuple((value or b"").decode() for value in self.states[partition][:3])
+        end: _Place | None = None
+        for batch in map(_batch, reversed(batches)):
+            # A recount passes the same positions with the same standings, so whoever wrote the batch, it follows.
+            end = end or batch.end
+            _, contests, sums, _ = batch.sums
+            self._add(one for one in sums if contests[one.contest - 1] == self._contest)
+            if batch.start == here:
+                self.states[partition] = [*(value.encode() for value in end), None]
+                return True
+        return False
+
+    def _add(self, sums: Iterable[_Sum]) -> None:
+        bands, albums = [], []
+        for one in sums:
+            bands.append(_Band(one.band, one.votes, one.rank_sum, *one.least, one.shown_band))
+            albums.append(_Album(one.band, one.album, one.votes, *one.least, one.shown_album))
+        self.lines.add(bands, albums)
 
 
 class _Lines:
@@ -155,11 +296,11 @@ class _Lines:
         self._bands: dict[str, _Band] = {}
         self._albums: dict[tuple[str, str], _Album] = {}
 
-    def add(self, bands: bytes, albums: bytes) -> None:
-        """Adds one partition's, as read.lua answers them."""
+    def add(self, bands: Iterable[_Band], albums: Iterable[_Album]) -> None:
+        """Adds lines of one partition; they are not the caller's any more."""
         # Both loops run for every line of every partition: a call in them, or a tuple to compare, would be felt.
         known_bands, known_albums = self._bands, self._albums
-        for line in _bands(bands):
+        for line in bands:
             ours = known_bands.get(line.band)
             if ours is None:
                 known_bands[line.band] = line
@@ -168,7 +309,7 @@ class _Lines:
             ours.rank_sum += line.rank_sum
             if line.cast_at <= ours.cast_at and (line.cast_at < ours.cast_at or line.id < ours.id):
                 ours.cast_at, ours.id, ours.shown = line.cast_at, line.id, line.shown
-        for row in _albums(albums):
+        for row in albums:
             key = (row.band, row.album)
             mine = known_albums.get(key)
             if mine is None:
