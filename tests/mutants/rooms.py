@@ -262,6 +262,21 @@ WEB: Final = (
         unit("connection", "test_nobody_is_upgraded"),
     ),
     mutant(
+        "web: a known head is followed by a body of any length", "services/heads.py",
+        "known is not None and known.length == len(message) - end", "known is not None",
+        unit("connection", "test_a_head_that_came_before_means_what_it_meant"),
+    ),
+    mutant(
+        "web: a head is known although its connection ends", "services/connection.py",
+        "if not request.keep or self._unparsed:", "if self._unparsed:",
+        unit("connection", "test_a_head_that_came_before_means_what_it_meant"),
+    ),
+    mutant(
+        "web: who sends a known head is not held to the limit", "services/connection.py",
+        "        if known.length > body.limit:\n            return False\n", "",
+        unit("connection", "test_a_head_that_came_before_is_known"),
+    ),
+    mutant(
         "web: the limit of a vote's body is that of a batch", "web/votes.py",
         "_SINGLE: Final = Body(VOTE_BYTES)", "_SINGLE: Final = Body(BATCH_BYTES)",
         system("embedded_http", "test_large_bodies_are_413"),

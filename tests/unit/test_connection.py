@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aplauso.services.connection import HEAD_BYTES, HEAD_FIELDS, HEAD_SECONDS
+from aplauso.services.connection import HEAD_BYTES, HEAD_FIELDS, HEAD_SECONDS, Connection
+from aplauso.services.heads import LONGEST, MOST, Head, Heads
 from aplauso.services.sending import IDLE_SECONDS, LINGER_SECONDS, STALL_SECONDS
 from aplauso.web.http import DISCARD_BYTES, READ_SECONDS, Response
 from unit.fakes import until
@@ -64,6 +65,75 @@ async def test_pieces_do_not_matter(hall: Room, cuts: list[int]) -> None:
     assert [one.headers.get("connection") for one in found] == [None] * 4 + ["close"]
     assert all("date" in one.headers for one in found)
     assert wire.closed
+
+
+ODD = (
+    GET, message(b"one"), message(b"another"), message(b""), message(b"{}", b"X-Request-Id: given\r\n"),
+    chunked(b"t", b"wo"), b"\r\n" + GET, GET.replace(b"\r\n", b"\n"), message(b"in\r\n\r\nside"), message(GET),
+    GET.replace(b"\r\n", b"\n") + message(b"one"), GET + message(b"one"), message(b"one") + message(b"another"),
+    message(b"one")[:-1], message(b"one") + b"GE", GET.replace(b"1.1", b"1.0"),
+    message(b"x" * (LIMIT + 1)), message(b"old", b"connection: keep-alive\r\n").replace(b"1.1", b"1.0"),
+    message(b"last", b"connection: close\r\n"), message(b"word", b"expect: 100-continue\r\n"),
+    message(b"up", b"connection: upgrade\r\nupgrade: h2c\r\n"), message(b"up", b"upgrade: h2c\r\n"), b"HEAD" + GET[3:],
+    GET.replace(b"/", b"http://x/items/a%20b?c=/", 1), GET.replace(b"/", b"/nowhere", 1), b"\x00\x01",
+    b"CONNECT x:1 HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\ncontent-length: 1\r\n\r\nx", b"GET / HTTP/9\r\n\r\n",
+    message(b"two", b"content-length: 3\r\n"), message(b"two", b"accept: a\r\nAccept: b\r\n"),
+    HEAD.replace(b"echo", b"refused") + b"content-length: 2\r\n\r\nab", message(b"folded", b"accept: a\r\n b\r\n"),
+)  # fmt: skip
+"""What clients send, alone or together with others, and what they should not."""
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(sent=st.lists(st.lists(st.sampled_from(ODD), min_size=1, max_size=2).map(b"".join), min_size=1, max_size=4))
+async def test_a_head_that_came_before_means_what_it_meant(hall: Room, sent: list[bytes]) -> None:
+    """Whatever came before on this or another connection, a client is answered as if nothing had."""
+
+    async def told(forgetful: bool) -> tuple[bytes, bool]:
+        connection, wire = hall.connect()
+        for data in sent:
+            if forgetful:
+                hall.clients.heads = Heads()
+            if not wire.ended:
+                connection.data_received(data)
+                await settled()
+        lines = bytes(wire.sent).split(b"\r\n")
+        return b"\r\n".join(line for line in lines if not line.startswith(b"date:")), wire.ended
+
+    hall.app.new_id = lambda: "one-for-all"  # type: ignore[method-assign]
+    first = await told(forgetful=True)
+    assert [await told(forgetful=False) for _ in range(3)] == [first] * 3
+
+
+async def test_a_head_that_came_before_is_known(hall: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole request with a head that came before is answered without being parsed, unless it is refused now."""
+    connection, wire = hall.connect()
+    connection.data_received(message(b"one"))
+    other, their_wire = hall.connect()
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "_read", lambda _, data: pytest.fail(f"{data} is parsed"))
+        for body in (b"two", b"six"):
+            other.data_received(message(body))
+    assert [one.body for one in answers(bytes(their_wire.sent))] == [b"two", b"six"]
+    hall.limit = 2
+    connection.data_received(message(b"too"))
+    await settled()
+    assert [one.status for one in answers(bytes(wire.sent))] == [201, 413]
+
+
+def test_known_heads_have_an_end() -> None:
+    """So many heads are kept, none of them long, and none with a secret or with what differs from vote to vote."""
+    heads = Heads()
+    for number in range(2 * MOST):
+        heads.keep(b"GET /%d\r\n\r\n" % number, Head("GET", f"/{number}", {}, [], 0))
+    assert heads.find(b"GET /0\r\n\r\n") is None
+    kept = [number for number in range(2 * MOST) if heads.find(b"GET /%d\r\n\r\n" % number)]
+    assert kept == list(range(MOST, 2 * MOST))
+    long = b"GET /" + b"x" * LONGEST + b"\r\n\r\n"
+    heads.keep(long, Head("GET", "/", {}, [], 0))
+    assert heads.find(long) is None
+    for name in ("authorization", "idempotency-key", "x-request-id"):
+        heads.keep(b"GET /own\r\n\r\n", Head("GET", "/own", {name: b"x"}, [], 0))
+        assert heads.find(b"GET /own\r\n\r\n") is None
 
 
 async def test_requests_wait_for_the_answer_before_them(hall: Room) -> None:

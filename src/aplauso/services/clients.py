@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from aplauso.services.heads import Heads
 from aplauso.web.app import App
 
 TICK_SECONDS: Final = 1.0
@@ -44,6 +45,7 @@ class Clients:
         self.app = app
         self.loop = asyncio.get_running_loop()
         self.all: set[Client] = set()
+        self.heads = Heads()
         self.now = 0.0
         """The loop's time at the latest tick."""
         self.date = ""

@@ -17,6 +17,7 @@ from httptools import (
 
 from aplauso.domain.errors import AplausoError, NotRecorded
 from aplauso.services.clients import Clients
+from aplauso.services.heads import Head
 from aplauso.services.sending import IDLE_SECONDS, Sending
 from aplauso.web import wire
 from aplauso.web.http import ASKED, CLOSE, DISCARD_BYTES, Body, HTTPError, Request, too_large
@@ -37,8 +38,8 @@ class Connection(Sending):
     """Made for each client that the listening socket accepts."""
 
     __slots__ = (
-        "_begun", "_body", "_content", "_ended", "_failure", "_fields", "_head", "_headers", "_parser", "_queue",
-        "_repeated", "_request", "_size", "_target", "_unparsed", "_waiting",
+        "_begun", "_body", "_content", "_ended", "_failure", "_fields", "_found", "_head", "_headers", "_parser",
+        "_queue", "_repeated", "_request", "_size", "_target", "_unparsed", "_waiting",
     )  # fmt: skip
 
     def __init__(self, clients: Clients) -> None:
@@ -55,6 +56,7 @@ class Connection(Sending):
         self._request: Request | None = None  # whose head is whole and whose body is not
         self._body, self._size, self._unparsed = _NONE, 0, 0
         self._failure: Exception | None = None
+        self._found: Head | None = None  # what the last whole head says, where that may be kept
         self._content: bytes | bytearray = b""
 
     # What the transport tells.
@@ -64,7 +66,10 @@ class Connection(Sending):
         if self.finished:
             return
         if self.current is None and not (self.stalled or self._waiting or self._queue):
-            self._read(data)
+            if self._begun or self._request is not None:
+                self._read(data)
+            elif not self._answer_known(data):
+                self._read_new(data)
             return
         self._waiting += data
         if len(self._waiting) > _WAITING:
@@ -125,6 +130,34 @@ class Connection(Sending):
         self._answer_next()
 
     # Reading.
+
+    def _answer_known(self, data: bytes) -> bool:
+        """Has a whole request answered whose head came before; False for any other, and one that is to be refused."""
+        app = self.clients.app
+        known = self.clients.heads.find(data)
+        if known is None:
+            return False
+        request = Request(known.method, known.target, known.headers, known.repeated, app.new_id, app)
+        request.send = self.send
+        try:
+            body = app.begin(request)
+        except AplausoError:
+            return False
+        if known.length > body.limit:
+            return False
+        if body.kept and known.length:
+            request.body = data[-known.length :]
+        self._head = 0
+        self.begin(request)
+        app.answer(request)
+        return True
+
+    def _read_new(self, data: bytes) -> None:
+        """Parses what begins with a request, and keeps its head if it was one whole request and nothing else."""
+        self._found = None
+        self._read(data)
+        if self._found is not None and self._request is None:
+            self.clients.heads.keep(data, self._found)
 
     def _read(self, data: bytes) -> None:
         """Parses as much as may be asked now, and keeps the rest."""
@@ -278,12 +311,20 @@ class Connection(Sending):
                 raise wrong
             self._body = self.clients.app.begin(request)
             self._weigh()
+            self._found = self._as_head(request)
         except AplausoError as error:
             self._failure = error
             # Who waits for a word has not begun to send, and need not.
             if "expect" in self._headers or (isinstance(error, HTTPError) and wire.ends_connection(error.headers)):
                 self._refuse(error)
         self.wait(self._body.seconds)
+
+    def _as_head(self, request: Request) -> Head | None:
+        """What the head says, for the next one that is the same; None where another body follows, or no request."""
+        if not request.keep or self._unparsed:
+            return None
+        length = int(self._headers.get("content-length", 0))
+        return Head(request.method, request.target, self._headers, self._repeated, length)
 
     def _pass_over(self, request: Request) -> HTTPError | None:
         """Sees to the body of a request that offers another protocol: the parser takes it for what comes after HTTP."""
