@@ -5,6 +5,7 @@ them is not listened to. No task is made for a request whose answer somebody bri
 """
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 import structlog
@@ -137,8 +138,7 @@ class Connection(Sending):
         known = self.clients.heads.find(data)
         if known is None:
             return False
-        request = Request(known.method, known.target, known.headers, known.repeated, app.new_id, app)
-        request.send = self.send
+        request = self._made(known.method, known.target, known.headers, known.repeated)
         try:
             body = app.begin(request)
         except AplausoError:
@@ -252,15 +252,15 @@ class Connection(Sending):
         if self.finished:
             return
         if request is None:
-            request = self._made("", "/")
+            request = self._made("", "/", self._headers, self._repeated)
         request.keep = False
         self.finished = self.lingers = True
         self._waiting = b""
         self._queue.append((request, error))
 
-    def _made(self, method: str, target: str) -> Request:
+    def _made(self, method: str, target: str, headers: Mapping[str, bytes], repeated: Sequence[str]) -> Request:
         app = self.clients.app
-        request = Request(method, target, self._headers, self._repeated, app.new_id, app)
+        request = Request(method, target, headers, repeated, app.new_id, app)
         request.send = self.send
         return request
 
@@ -296,7 +296,7 @@ class Connection(Sending):
             return
         parser = cast(HttpRequestParser, self._parser)
         target, wrong = wire.origin_form(self._target)
-        request = self._request = self._made(parser.get_method().decode(), target)
+        request = self._request = self._made(parser.get_method().decode(), target, self._headers, self._repeated)
         self._head = self._size = 0
         self._content, self._body, self._failure = b"", _NONE, None
         request.keep = parser.should_keep_alive()
@@ -310,8 +310,7 @@ class Connection(Sending):
             if wrong is not None:
                 raise wrong
             self._body = self.clients.app.begin(request)
-            self._weigh()
-            self._found = self._as_head(request)
+            self._found = self._as_head(request, self._weigh())
         except AplausoError as error:
             self._failure = error
             # Who waits for a word has not begun to send, and need not.
@@ -319,11 +318,10 @@ class Connection(Sending):
                 self._refuse(error)
         self.wait(self._body.seconds)
 
-    def _as_head(self, request: Request) -> Head | None:
+    def _as_head(self, request: Request, length: int) -> Head | None:
         """What the head says, for the next one that is the same; None where another body follows, or no request."""
         if not request.keep or self._unparsed:
             return None
-        length = int(self._headers.get("content-length", 0))
         return Head(request.method, request.target, self._headers, self._repeated, length)
 
     def _pass_over(self, request: Request) -> HTTPError | None:
@@ -333,13 +331,14 @@ class Connection(Sending):
         self._unparsed = int(self._headers.get("content-length", 0))
         return None
 
-    def _weigh(self) -> None:
-        """Holds the announced length against what the body may be. Raises `HTTPError`."""
+    def _weigh(self) -> int:
+        """Holds the announced length against what the body may be, and returns it. Raises `HTTPError`."""
         announced, limit = int(self._headers.get("content-length", 0)), self._body.limit
         if announced > limit:
             raise too_large(limit, CLOSE if announced > DISCARD_BYTES else ())
         if "expect" in self._headers and self.current is None and not self._queue:
             self.transport.write(wire.CONTINUE)
+        return announced
 
     def on_body(self, part: bytes) -> None:
         """A part of the body. One that is refused is read on and forgotten, until that is too much."""
