@@ -62,7 +62,7 @@ REDIS: Final = (
     ),
     mutant(
         "Redis: ended slots are kept", "adapters/redis/count.lua",
-        "if oldest > oldest_at(tonumber(held[4] or 0)) then", "if false then",
+        "if oldest > oldest_at(before) then", "if false then",
         system("redis_faults", "test_forgotten_slots_leave_nothing"),
     ),
     mutant(

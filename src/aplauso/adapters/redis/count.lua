@@ -74,7 +74,8 @@ end
 
 local ids = ARGV[7]
 local tables_of_batch, contests_of_batch, groups_of_batch, latest = unpack(cmsgpack.unpack(ARGV[8]), 1, 4)
-local time = math.max(tonumber(held[4] or 0), latest)
+local before = tonumber(held[4] or 0)   -- the partition's time before the batch
+local time = math.max(before, latest)
 local function oldest_at(moment) return floor(moment / SLOT_MS) - 1 end
 local oldest = oldest_at(time)   -- the oldest slot that is remembered
 
@@ -171,7 +172,7 @@ local function walk()
   for _, group in ipairs(groups) do
     group.votes, group.ranks, group.stamp, group.least = 0, 0, math.huge, {}
   end
-  local now = tonumber(held[4] or 0)
+  local now = before
   local oldest_now = oldest_at(now)
   for at, stamp in ipairs(stamp_of) do
     if stamp > now then
@@ -235,7 +236,7 @@ for _, known in ipairs(tables) do
     sizes[#sizes + 1], sizes[#sizes + 2] = known.name, ids_now
   end
 end
-if oldest > oldest_at(tonumber(held[4] or 0)) then
+if oldest > oldest_at(before) then
   local counts = call('HGETALL', IDS)
   for at = 1, #counts, 2 do
     if slot_of(counts[at]) < oldest then
