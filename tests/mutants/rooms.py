@@ -13,8 +13,19 @@ GRPC: Final = (
     ),
     mutant(
         "gRPC gateway: a sent batch is sent to another collector", "adapters/grpc/intake.py",
-        "if sent and not _nothing_recorded(error):", "if False:",
+        "if not (_never_sent(error) or _nothing_recorded(error)):", "if False:",
         system("grpc_intake", "test_not_repeated_to_the_other_collector"),
+    ),
+    mutant(
+        "gRPC gateway: any call without an answer is taken for one that was not sent", "adapters/grpc/intake.py",
+        "return error.code() is StatusCode.UNAVAILABLE and (error.details() or \"\").startswith(_NO_CONNECTION)",
+        "return error.code() is StatusCode.UNAVAILABLE",
+        system("grpc_intake", "test_killed_in_the_middle_of_a_call"),
+    ),
+    mutant(
+        "gRPC gateway: a call that was never sent is undecided", "adapters/grpc/intake.py",
+        "if not (_never_sent(error) or _nothing_recorded(error)):", "if not _nothing_recorded(error):",
+        system("grpc_intake", "test_gone_before_the_call"),
     ),
     mutant(
         "gRPC gateway: an unmarked error is taken for a refusal", "adapters/grpc/intake.py",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aplauso.adapters.grpc.intake import GrpcIntake
+from aplauso.adapters.grpc.intake import GrpcIntake, _Line
 from aplauso.domain.errors import Misconfigured, Unavailable
 from aplauso.domain.vote import Vote
 from aplauso.ports.intake import Receipt, Status
@@ -159,6 +159,20 @@ async def test_one_of_two_killed() -> None:
     assert statuses[Status.UNDECIDED] <= 1
     assert statuses[Status.RECORDED] >= 49
     assert healthy.ids == [receipt.id for receipt in receipts if receipt.status is Status.RECORDED]
+
+
+async def test_gone_before_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When gRPC finds that a connection has gone that seemed to be there, the vote goes to the other collector."""
+    monkeypatch.setattr(_Line, "ready", True)
+    authority = Authority()
+    async with collector(authority) as server, closing(intake(free_port(), server.port)) as gateway:
+        receipts = [await one(gateway) for _ in range(4)]
+    assert {receipt.status for receipt in receipts} == {Status.RECORDED}
+    assert authority.ids == [receipt.id for receipt in receipts]
+    async with closing(intake(free_port())) as gateway:
+        receipt = await one(gateway)
+    assert receipt.status is Status.NOT_RECORDED
+    assert "Connection refused" in receipt.detail
 
 
 async def test_unhealthy_is_left_out() -> None:

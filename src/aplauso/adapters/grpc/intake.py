@@ -1,13 +1,11 @@
 """The gateway's way to its collectors: batches over gRPC, several collectors in turn, nothing ever sent twice.
 
-What makes a failure certain: votes are handed to gRPC only once their call has a connection, which is why a call
-with one message is made as a stream of one message (on the wire they are the same). Until then nothing was sent.
-From then on every error is *undecided*, whatever its code, unless the collector itself marked it
-(`wire.NOTHING_RECORDED`). gRPC's own retries are off.
+What makes a failure certain: a call is made only while there is a connection, and fails as *undecided*, whatever its
+code, unless the collector itself marked the error (`wire.NOTHING_RECORDED`), or gRPC found the connection gone before
+the call was sent. gRPC's own retries are off. See docs/adr/0012.
 """
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, cast
@@ -38,6 +36,8 @@ BATCH: Final = 2_500
 """Votes of a call, at most: what a call costs is shared by them, and the collector has others to answer."""
 _BYTES: Final = MAX_MESSAGE // 2
 """Bytes of a call, at most: of the largest votes there are, fewer go together."""
+_NO_CONNECTION: Final = "connections to all backends failing"
+"""What gRPC's round_robin says of a call for which there is no connection."""
 _POLL: Final = 0.01  # seconds between two looks at connections that are being made
 # A name that stands for several collectors is used in turn too; one that tells it does not serve is left out.
 _SERVICE_CONFIG: Final = {
@@ -68,7 +68,7 @@ class _Line(NamedTuple):
 
     address: str
     channel: aio.Channel
-    cast: "aio.StreamUnaryMultiCallable[bytes, bytes]"
+    cast: "aio.UnaryUnaryMultiCallable[bytes, bytes]"
 
     @property
     def ready(self) -> bool:
@@ -158,14 +158,11 @@ class GrpcIntake:
         tried: list[_Line] = []
         while (line := await self._line(tried)) is not None:
             tried.append(line)
-            call = line.cast(None, timeout=self._deadline, metadata=self._metadata)
-            sent = False
+            call = line.cast(body, timeout=self._deadline, metadata=self._metadata)
             try:
-                await call.wait_for_connection()
-                sent = not call.done()
-                return self._read(votes, line, await _finish(call, body))
+                return self._read(votes, line, await call)
             except aio.AioRpcError as error:
-                if sent and not _nothing_recorded(error):
+                if not (_never_sent(error) or _nothing_recorded(error)):
                     return self._lost(votes, line, f"{error.code().name}: {error.details()}")
                 refusal = f"{line.address}: {error.details()}"
                 self._log.warning("a collector took nothing", address=line.address, why=error.details())
@@ -216,21 +213,17 @@ class GrpcIntake:
             if self._server_name:
                 options.append(("grpc.ssl_target_name_override", self._server_name))
             channel = aio.secure_channel(address, self._credentials, options)
-        return _Line(address, channel, channel.stream_unary(f"/{COLLECTOR}/{CAST_BATCH}", None, None))
-
-
-async def _finish(call: "aio.StreamUnaryCall[bytes, bytes]", body: bytes) -> bytes:
-    """Sends the message of a call that has a connection, and returns the answer's."""
-    # A call that ends meanwhile tells why when it is awaited.
-    with contextlib.suppress(aio.BaseError, asyncio.InvalidStateError):
-        await call.write(body)
-        await call.done_writing()
-    return await call
+        return _Line(address, channel, channel.unary_unary(f"/{COLLECTOR}/{CAST_BATCH}", None, None))
 
 
 def _failed(line: _Line) -> bool:
     """Whether its connection could not be made, or its collector does not serve; both are tried again by gRPC."""
     return line.channel.get_state() is ChannelConnectivity.TRANSIENT_FAILURE
+
+
+def _never_sent(error: aio.AioRpcError) -> bool:
+    """Whether no connection was found for a call. Only words tell: if they change one day, such calls are undecided."""
+    return error.code() is StatusCode.UNAVAILABLE and (error.details() or "").startswith(_NO_CONNECTION)
 
 
 def _nothing_recorded(error: aio.AioRpcError) -> bool:
