@@ -68,8 +68,7 @@ class Proxy:
             self._waiting = asyncio.get_running_loop().create_task(self._wait_for_server())
 
     async def _wait_for_server(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        await self._stop_listening()
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", self.target)
@@ -87,10 +86,22 @@ class Proxy:
         if self._waiting is not None:
             self._waiting.cancel()
             await asyncio.wait([self._waiting])
-        if self._server is not None:
-            self._server.close()
+        await self._stop_listening()
         for pair in list(self._pairs):
             pair.end()
+
+    async def _stop_listening(self) -> None:
+        """Lets go of the address.
+
+        asyncio makes a transport of a socket a turn after it was accepted. A server that is closed between the two
+        breaks off in the middle of that, and leaves the socket open, whoever has it.
+        """
+        if self._server is None:
+            return
+        for listening in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listening)
+        await asyncio.sleep(0)
+        self._server.close()
 
     @property
     def connections(self) -> int:

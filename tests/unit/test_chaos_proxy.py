@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
+import socket
+import sys
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -235,3 +238,18 @@ async def _answers(proxy: Proxy) -> bool:
     client.close()
     await until(lambda: proxy.connections == 0, _LONG, "the connection was not closed")
     return answer == b"echo: one\n"
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_closing_as_a_client_comes(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that closes in any of the loop's turns in which a client is accepted leaves no open socket behind."""
+    left: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: left.append(told.exc_value))
+    proxy = Proxy("test", free_low_port(), free_low_port())
+    await proxy.start()
+    with socket.create_connection(("127.0.0.1", proxy.port)):
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await proxy.close()
+        gc.collect()
+    assert not left
