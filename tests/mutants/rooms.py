@@ -18,7 +18,7 @@ GRPC: Final = (
     ),
     mutant(
         "gRPC gateway: any call without an answer is taken for one that was not sent", "adapters/grpc/intake.py",
-        "return error.code() is StatusCode.UNAVAILABLE and (error.details() or \"\").startswith(_NO_CONNECTION)",
+        'return error.code() is StatusCode.UNAVAILABLE and (error.details() or "").startswith(_NO_CONNECTION)',
         "return error.code() is StatusCode.UNAVAILABLE",
         system("grpc_intake", "test_killed_in_the_middle_of_a_call"),
     ),
@@ -59,6 +59,12 @@ GRPC: Final = (
         "gRPC collector: what stands before the id is not looked at", "adapters/grpc/door.py",
         " or not all(map(bytes.startswith, values, repeat(TAGS)))", "",
         unit("grpc_door", "test_votes_that_differ_in_their_ids_alone_are_looked_at_once"),
+    ),
+    mutant(
+        "gateway: a ballot that came before is taken whenever it comes", "domain/vote.py",
+        "        if not contest.is_open(cast_at):\n            contest.check_window(cast_at)\n        return like",
+        "        return like",
+        unit("vote", "test_a_ballot_that_came_before_means_what_it_meant"),
     ),
     mutant(
         "gateway: ids of a batch are given again", "adapters/system/ids.py",
@@ -283,9 +289,9 @@ WEB: Final = (
         unit("connection", "test_a_head_that_came_before_means_what_it_meant"),
     ),
     mutant(
-        "web: who sends a known head is not held to the limit", "services/connection.py",
-        "        if known.length > body.limit:\n            return False\n", "",
-        unit("connection", "test_a_head_that_came_before_is_known"),
+        "web: a known head is that of another address", "services/connection.py",
+        "request.call, request.gap = known.call, known.gap", "request.call = known.call",
+        unit("connection", "test_a_head_that_came_before_means_what_it_meant"),
     ),
     mutant(
         "web: the limit of a vote's body is that of a batch", "web/votes.py",

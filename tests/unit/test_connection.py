@@ -105,19 +105,17 @@ async def test_a_head_that_came_before_means_what_it_meant(hall: Room, sent: lis
 
 
 async def test_a_head_that_came_before_is_known(hall: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A whole request with a head that came before is answered without being parsed, unless it is refused now."""
+    """A whole request with a head that came before is answered without being parsed, or judged by its head again."""
     connection, wire = hall.connect()
     connection.data_received(message(b"one"))
     other, their_wire = hall.connect()
     with monkeypatch.context() as patch:
         patch.setattr(Connection, "_read", lambda _, data: pytest.fail(f"{data} is parsed"))
+        patch.setattr(hall.app, "begin", lambda request: pytest.fail(f"{request.target} is judged"))
         for body in (b"two", b"six"):
             other.data_received(message(body))
     assert [one.body for one in answers(bytes(their_wire.sent))] == [b"two", b"six"]
-    hall.limit = 2
-    connection.data_received(message(b"too"))
-    await settled()
-    assert [one.status for one in answers(bytes(wire.sent))] == [201, 413]
+    assert [one.body for one in answers(bytes(wire.sent))] == [b"one"]
 
 
 def test_known_heads_have_an_end() -> None:

@@ -3,6 +3,8 @@
 import contextlib
 import re
 import uuid
+from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 
 import msgspec
@@ -12,7 +14,17 @@ from hypothesis import strategies as st
 
 from aplauso.domain.contest import Scale
 from aplauso.domain.errors import InvalidVote, MalformedBody, NotOpen
-from aplauso.domain.vote import Ballot, Vote, id_from_key, keys_of_lines, make_vote, parse_ballot
+from aplauso.domain.vote import (
+    LONGEST,
+    MOST,
+    Ballot,
+    Vote,
+    id_from_key,
+    keys_of_lines,
+    make_vote,
+    parse_ballot,
+    read_vote,
+)
 from unit.fakes import NOW, a_contest
 
 GOOD = {"name": "Alux Nahual", "album": "Sub", "year": "1995", "rank": "3"}
@@ -115,6 +127,47 @@ def test_all_broken_rules_are_told_at_once() -> None:
     assert fields(caught) == ["name", "album", "year", "rank"]
     with pytest.raises(InvalidVote, match="rank: must be 0 to 5"):
         make_vote(Ballot("a", "b", 1995, 6), a_contest(rank=Scale(0, 5)), "id", NOW)
+
+
+READ = (
+    b'{"name": "La Tona", "album": "Uno", "year": "1995", "rank": "3"}',
+    b'{"name": "la  TONA ", "album": "Uno", "year": 1995, "rank": 3}',
+    b'{"name": "La Tona", "album": "Dos", "year": 1996, "rank": 10}',
+    b'{"name": "La Tona", "album": "Uno", "year": 1995, "rank": 11}',
+    b'{"name": "", "album": "Uno", "year": 1995, "rank": 3}',
+    b'{"name": "La Tona", "album": "Uno", "year": 1995}',
+    b"[", b"",
+)  # fmt: skip
+"""Ballots as they are sent, some of which mean the same, and some nothing."""
+
+
+@given(sent=st.lists(st.tuples(st.sampled_from(READ), st.integers(-2, 2), st.booleans()), max_size=20))
+def test_a_ballot_that_came_before_means_what_it_meant(sent: list[tuple[bytes, int, bool]]) -> None:
+    """Whatever was read before, for this contest or another, a ballot is the vote or the error that it is by itself."""
+    contests = a_contest(closes=NOW + 1), a_contest(closes=NOW + 1, rank=Scale(5, 11))
+
+    def told(vote: Callable[[], Vote]) -> Vote | tuple[type[Exception], str]:
+        try:
+            return vote()
+        except (InvalidVote, MalformedBody, NotOpen) as error:
+            return type(error), str(error)
+
+    for number, (body, late, other) in enumerate(sent):
+        contest, vote_id, at = contests[other], f"id-{number}", NOW + late
+        read = told(partial(read_vote, body, contest, vote_id, at))
+        assert read == told(lambda: make_vote(parse_ballot(body), contest, vote_id, at))  # noqa: B023 - called at once
+
+
+def test_known_ballots_have_an_end() -> None:
+    """So many ballots are known by their bytes, none of them long, and none that are no votes."""
+    contest = a_contest()
+    sent = [msgspec.json.encode(GOOD | {"album": f"Sub {number}"}) for number in range(MOST + 2)]
+    long = msgspec.json.encode(GOOD | {"more": "x" * LONGEST})
+    for body in (*sent, long):
+        read_vote(body, contest, "id", NOW)
+    with pytest.raises(InvalidVote):
+        read_vote(b"{}", contest, "id", NOW)
+    assert list(contest.ballots) == sent[2:]
 
 
 def test_the_window_is_decided_by_the_stamp() -> None:

@@ -81,6 +81,7 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         self.__dict__["_bands"] = index
         # People vote for the same few bands again and again; what a voter makes up is bounded by the cache's size.
         self.__dict__["spell"] = lru_cache(maxsize=2048)(self.spell)
+        self.__dict__["_ballots"] = {}
 
     def is_open(self, at: int) -> bool:
         """Whether a vote stamped `at` (milliseconds since the epoch) is in time."""
@@ -122,6 +123,11 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             raise InvalidVote([wrong])
         shown, albums = self._index.get(band, (name, {}))
         return Spelling(shown, band, albums.get(record, album), record)
+
+    @property
+    def ballots(self) -> dict[bytes, Any]:
+        """What some ballots mean by this contest's rules, by their bytes: `aplauso.domain.vote.read_vote` keeps it."""
+        return cast("dict[bytes, Any]", self.__dict__["_ballots"])
 
     @property
     def _index(self) -> dict[str, tuple[str, dict[str, str]]]:

@@ -83,10 +83,7 @@ class Lot(Sequence[Vote]):
 
 
 def _vote(key: bytes, form: Form) -> Vote:
-    like = form.vote
-    return Vote(
-        key.decode(), like.contest, like.name, like.album, like.year, like.rank, like.cast_at, like.band, like.record
-    )
+    return form.vote.again(key.decode(), form.vote.cast_at)
 
 
 def ids_of(votes: Sequence[Vote]) -> Iterator[str]:

@@ -13,6 +13,10 @@ from aplauso.domain.errors import FieldError, InvalidVote, MalformedBody
 YEARS: Final = (1900, 2100)
 KEY: Final = re.compile(r"[\x21-\x7e]{16,128}")
 """What an Idempotency-Key looks like: 16 to 128 visible ASCII characters."""
+MOST: Final = 2_048
+"""Ballots of a contest that are known by their bytes; then the oldest goes."""
+LONGEST: Final = 512
+"""Bytes of such a ballot, at most."""
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 _VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 _NUMBERS: Final = {str(number): number for number in range(YEARS[1] + 1)}  # looked up: cheaper than checked and read
@@ -42,6 +46,10 @@ class Vote(msgspec.Struct, frozen=True, gc=False):
     cast_at: int
     band: str
     record: str
+
+    def again(self, vote_id: str, cast_at: int) -> "Vote":
+        """The same vote, of another id and moment."""
+        return Vote(vote_id, self.contest, self.name, self.album, self.year, self.rank, cast_at, self.band, self.record)
 
 
 class Ballot(msgspec.Struct, frozen=True, gc=False):
@@ -113,6 +121,28 @@ def make_vote(ballot: Ballot, contest: Contest, vote_id: str, cast_at: int) -> V
         raise InvalidVote(_broken_rules(ballot, year, rank, contest))
     name, band, album, record = contest.spell(ballot.name, ballot.album)
     return Vote(vote_id, contest.id, name, album, year, rank, cast_at, band, record)
+
+
+def read_vote(body: bytes, contest: Contest, vote_id: str, cast_at: int) -> Vote:
+    """The vote that a ballot in JSON means, as `parse_ballot` and `make_vote` make it.
+
+    People choose among a few bands, and pages write the same choice in the same bytes: such a ballot is read once.
+
+    Raises:
+        MalformedBody, InvalidVote, NotOpen: as they do.
+    """
+    known = contest.ballots
+    like: Vote | None = known.get(body)
+    if like is not None:
+        if not contest.is_open(cast_at):
+            contest.check_window(cast_at)
+        return like.again(vote_id, cast_at)
+    vote = make_vote(parse_ballot(body), contest, vote_id, cast_at)
+    if len(body) <= LONGEST:
+        if len(known) >= MOST:
+            del known[next(iter(known))]
+        known[body] = vote
+    return vote
 
 
 def _number(value: int | str) -> int:

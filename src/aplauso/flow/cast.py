@@ -20,7 +20,7 @@ from aplauso.domain.errors import (
     Undecided,
     UnknownContest,
 )
-from aplauso.domain.vote import Ballot, Vote, id_from_key, keys_of_lines, make_vote
+from aplauso.domain.vote import Ballot, Vote, id_from_key, keys_of_lines, make_vote, read_vote
 from aplauso.flow.lines import Lines
 from aplauso.ports.clock import Clock
 from aplauso.ports.intake import Intake, Receipt, Status, joined
@@ -181,15 +181,17 @@ class Caster:
             raise UnknownContest(contest_id)
         return contest
 
-    def hand_in(self, contest: Contest, ballot: Ballot, key: str | None, answered: Answered) -> None:
-        """Casts one vote; `answered` is called with its receipt, as `Batcher.submit` says.
+    def hand_in(self, contest: Contest, body: bytes, key: str | None, answered: Answered) -> None:
+        """Casts one vote, of a ballot in JSON; `answered` is called with its receipt, as `Batcher.submit` says.
 
         Raises:
-            NotOpen, InvalidVote: it was refused.
+            MalformedBody, NotOpen, InvalidVote: it was refused.
             NotRecorded: it was certainly not recorded.
         """
-        vote_id = self._new_id() if key is None else id_from_key(contest.id, key)
-        self._batcher.submit(make_vote(ballot, contest, vote_id, self._clock.now_ms()), answered)
+        self._batcher.submit(read_vote(body, contest, self._id(contest, key), self._clock.now_ms()), answered)
+
+    def _id(self, contest: Contest, key: str | None) -> str:
+        return self._new_id() if key is None else id_from_key(contest.id, key)
 
     async def cast(self, contest: Contest, ballot: Ballot, key: str | None = None) -> str:
         """Casts one vote and returns its id once the log has it.
@@ -200,7 +202,8 @@ class Caster:
             Undecided: nobody can tell.
         """
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        self.hand_in(contest, ballot, key, lambda receipt: None if future.done() else future.set_result(receipt))
+        vote = make_vote(ballot, contest, self._id(contest, key), self._clock.now_ms())
+        self._batcher.submit(vote, lambda receipt: None if future.done() else future.set_result(receipt))
         receipt = await future
         if receipt.status is Status.RECORDED:
             return receipt.id

@@ -133,23 +133,17 @@ class Connection(Sending):
     # Reading.
 
     def _answer_known(self, data: bytes) -> bool:
-        """Has a whole request answered whose head came before; False for any other, and one that is to be refused."""
-        app = self.clients.app
+        """Has a whole request answered whose head came before, and was not refused; False for any other."""
         known = self.clients.heads.find(data)
         if known is None:
             return False
         request = self._made(known.method, known.target, known.headers, known.repeated)
-        try:
-            body = app.begin(request)
-        except AplausoError:
-            return False
-        if known.length > body.limit:
-            return False
-        if body.kept and known.length:
+        request.call, request.gap = known.call, known.gap
+        if known.kept and known.length:
             request.body = data[-known.length :]
         self._head = 0
         self.begin(request)
-        app.answer(request)
+        self.clients.app.answer(request)
         return True
 
     def _read_new(self, data: bytes) -> None:
@@ -322,7 +316,10 @@ class Connection(Sending):
         """What the head says, for the next one that is the same; None where another body follows, or no request."""
         if not request.keep or self._unparsed:
             return None
-        return Head(request.method, request.target, self._headers, self._repeated, length)
+        return Head(
+            request.method, request.target, self._headers, self._repeated, length,
+            request.call, request.gap, self._body.kept,
+        )  # fmt: skip
 
     def _pass_over(self, request: Request) -> HTTPError | None:
         """Sees to the body of a request that offers another protocol: the parser takes it for what comes after HTTP."""

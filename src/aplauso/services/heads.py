@@ -5,7 +5,7 @@ differ in a length. Parsing it costs as much as all else that is done with the v
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 MOST: Final = 256
 """Heads that are kept; then the oldest goes."""
@@ -27,6 +27,9 @@ class Head(NamedTuple):
         headers: as `aplauso.web.http.Request` has them.
         repeated: likewise.
         length: bytes of the body.
+        call: the call that the request was found to be, by its head alone; see `aplauso.web.app.Route`.
+        gap: what stood in the gap of its path.
+        kept: whether anybody will look at the body.
     """
 
     method: str
@@ -34,6 +37,9 @@ class Head(NamedTuple):
     headers: Mapping[str, bytes]
     repeated: Sequence[str]
     length: int
+    call: Any = None
+    gap: str | None = None
+    kept: bool = True
 
 
 class Heads:

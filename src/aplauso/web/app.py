@@ -17,7 +17,8 @@ Handler = Callable[..., Answer | Awaitable[Answer] | None]
 """Takes a request whose body is there and, for a path with a gap, what stood in it. None: it will answer later, by
 `Request.reply` or `Request.fail`."""
 Head = Callable[..., Body]
-"""Takes the same before the body has come: says what the body may be, or raises what the request is refused with."""
+"""Takes the same before the body has come: says what the body may be, or raises what the request is refused with. It
+judges by the head alone, and is not asked again about one that came before."""
 _LOOK_SECONDS: Final = 0.03
 _QUIET_LOOKS: Final = 5
 _DRAIN_SECONDS: Final = 2.0

@@ -32,7 +32,7 @@ class HTTPError(AplausoError):
         self.headers = headers
 
 
-class Response(NamedTuple):
+class Response(msgspec.Struct, gc=False):
     """What is answered."""
 
     status: int

@@ -10,7 +10,7 @@ import msgspec
 
 from aplauso.domain.contest import Contest
 from aplauso.domain.errors import FieldError, InvalidVote
-from aplauso.domain.vote import KEY, parse_ballot
+from aplauso.domain.vote import KEY
 from aplauso.flow.cast import Caster, failure
 from aplauso.flow.lines import Lines, cut
 from aplauso.metrics import Metrics
@@ -26,6 +26,7 @@ BREATH: Final = 500
 """Lines of a batch after which single votes get their turn."""
 _JSON: Final = "application/json"
 _NDJSON: Final = "application/x-ndjson"
+_IS_JSON: Final = ("content-type", _JSON)
 _SINGLE: Final = Body(VOTE_BYTES)
 _BATCH: Final = Body(BATCH_BYTES, BATCH_SECONDS)
 
@@ -80,9 +81,7 @@ class Votes:
         """Casts a vote; it is answered when its receipt comes, without a task that waits for it."""
         started = time.perf_counter()
         key = request.single("idempotency-key") if "idempotency-key" in request.headers else None
-        self._caster.hand_in(
-            contest, parse_ballot(request.body), key, partial(self._answer, request, contest.id, started)
-        )
+        self._caster.hand_in(contest, request.body, key, partial(self._answer, request, contest.id, started))
 
     def _answer(self, request: Request, contest_id: str, started: float, receipt: Receipt) -> None:
         if receipt.status is not Status.RECORDED:
@@ -90,7 +89,7 @@ class Votes:
             return
         self._note(contest_id, 1, time.perf_counter() - started)
         body = f'{{"id":"{receipt.id}","contest":"{contest_id}","status":"recorded"}}'
-        request.reply(Response(201, [("content-type", _JSON), ("x-request-id", request.id)], body.encode()))
+        request.reply(Response(201, [_IS_JSON, ("x-request-id", request.id)], body.encode()))
 
     async def _batch(self, request: Request, contest: Contest) -> Response:
         started = time.perf_counter()
@@ -107,8 +106,7 @@ class Votes:
         self._note(contest.id, answer["recorded"], time.perf_counter() - started)
         for line in answer["rejected"]:
             self._metrics.refused.labels(line.pop("reason")).inc()
-        headers = [("content-type", _JSON), ("x-request-id", request.id)]
-        return Response(200, headers, msgspec.json.encode(answer))
+        return Response(200, [_IS_JSON, ("x-request-id", request.id)], msgspec.json.encode(answer))
 
     def _note(self, contest: str, votes: int, seconds: float) -> None:
         """Counts per batch, not per vote: `flush` brings it to the metrics."""

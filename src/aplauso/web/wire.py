@@ -21,10 +21,14 @@ def answer(response: Response, more: str, *, head_only: bool = False) -> bytes:
         more: lines of the head besides its own headers, each with its end.
         head_only: whether the body is left out, as HEAD wants it.
     """
-    status, headers, body = response
-    length = "" if status in _BODILESS else f"content-length: {len(body)}\r\n"
-    head = f"{_status_line(status)}{_lines(headers)}{length}{more}\r\n".encode("latin-1")
-    return head if head_only or status in _BODILESS else head + body
+    status, body = response.status, response.body
+    head = _status_line(status)
+    for name, value in response.headers:
+        head += f"{name}: {value}\r\n"
+    if status in _BODILESS:
+        return f"{head}{more}\r\n".encode("latin-1")
+    head = f"{head}content-length: {len(body)}\r\n{more}\r\n"
+    return head.encode("latin-1") + (b"" if head_only else body)
 
 
 def stream_head(headers: Headers, more: str) -> bytes:

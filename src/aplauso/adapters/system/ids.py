@@ -13,6 +13,7 @@ MOMENT: Final = 0.008
 """Seconds for which ids are of one partition: about as long as a batch of single votes is gathered."""
 MOST: Final = 256
 """Ids of one partition in a row, at most: of a rush of votes all partitions have a share, and none is made in vain."""
+_TOGETHER: Final = 64  # ids that are made at once, at least: each by itself would cost a fifth more
 FRESH: Final = 1.0
 """Seconds after which an id that was made and not given is thrown away: its time would be wrong."""
 
@@ -48,7 +49,7 @@ class SteeredIds:
         self._left -= 1
         wanted = self._wanted
         while not wanted:
-            self._make(self._partitions)
+            self._make(max(self._partitions, _TOGETHER))
         return wanted.pop().decode()
 
     def many(self, count: int) -> list[bytes]:
