@@ -8,7 +8,7 @@ from aplauso.ports.archive import ArchivedVote
 from aplauso.wiring.distributed.tools import readers
 from aplauso.wiring.processes import processors
 from bench.harness import Row, Samples, at_least, at_most, cpu_seconds, figure, share_of
-from bench.records import backlog
+from bench.records import Kind, backlog
 from bench.world import World, limit, measured, rate_until, wait_until, world
 
 BATCH = 5_000
@@ -59,7 +59,7 @@ def memory_row(servers: World, votes: int) -> Row:
     costs = Samples()
     for keyed in (votes, 2 * votes, 4 * votes):
         topic = f"keyed-{keyed}"
-        backlog(servers, topic, keyed, keyed=1.0, seed=keyed)
+        backlog(servers, topic, keyed, kind=Kind(keyed=1.0, seed=keyed))
         servers.forget()
         with servers.stack.redis.client() as client, servers.projection("tally", topic):
             empty = client.info("memory")["used_memory"]

@@ -48,8 +48,8 @@ def rows(repeats: int, seconds: int, votes: int) -> Iterator[Row]:
     with aplauso() as pid:
         batches = Samples()
         for _ in range(repeats):
-            # Half as long: what comes in is to be counted and archived before it ends, and that takes longer by far.
-            batch = wrk(f"{URL}/v1/contests/bandas-gt/votes", "batch.lua", 8, max(2, seconds // 2))
+            # Not as long: what comes in is to be counted and archived before it ends, and that takes longer by far.
+            batch = wrk(f"{URL}/v1/contests/bandas-gt/votes", "batch.lua", 8, max(2, seconds // 3))
             assert not batch.failed, batch
             batches.values.append(batch.per_second * 5_000)
         catch_up()

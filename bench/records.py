@@ -3,23 +3,45 @@
 import random
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import NamedTuple
 
 from confluent_kafka import Producer
 from uuid_utils import uuid7
 
 from aplauso.domain.record import encode, partition_of
 from aplauso.domain.vote import Vote, id_from_key
+from aplauso.wiring.processes import processors
 from bench.world import CONTEST, World
 
 Entry = tuple[bytes, bytes, int]
 CHUNK = 100_000
 
 
-def votes(count: int, bands: int = 100, keyed: float = 0.1, seed: int = 6) -> Iterator[Vote]:
-    """Votes as gateways make them: four albums a band, a share of the ids from keys, the others UUIDv7."""
-    chance = random.Random(seed)
+class Kind(NamedTuple):
+    """What votes are like.
+
+    Attributes:
+        bands: how many there are, each with four albums.
+        keyed: the share of ids from keys; the others are UUIDv7.
+        seed: other votes for another one.
+    """
+
+    bands: int = 100
+    keyed: float = 0.1
+    seed: int = 6
+
+
+KIND = Kind()
+
+
+def votes(numbers: range, kind: Kind) -> Iterator[Vote]:
+    """Votes as gateways make them, by number."""
+    bands, keyed, seed = kind
+    chance = random.Random(f"{seed} {numbers.start}")
     now = int(time.time() * 1000)
-    for number in range(count):
+    for number in numbers:
         band, album = chance.randrange(bands), chance.randrange(4)
         name, title = f"Banda de prueba {band}", f'Disco, con comas "{album}"'
         has_key = chance.random() < keyed
@@ -28,33 +50,32 @@ def votes(count: int, bands: int = 100, keyed: float = 0.1, seed: int = 6) -> It
         yield Vote(vote_id, CONTEST, name, title, year, rank, now, name.casefold(), title.casefold())
 
 
-def entries(count: int, partitions: int, bands: int = 100, keyed: float = 0.1, seed: int = 6) -> Iterator[list[Entry]]:
-    """Records in chunks; every hundredth comes twice, as a gateway's second try would make it."""
-    chunk: list[Entry] = []
-    for number, vote in enumerate(votes(count, bands, keyed, seed)):
+def entries(numbers: range, partitions: int, kind: Kind) -> list[Entry]:
+    """Records of votes; every hundredth comes twice, as a gateway's second try would make it."""
+    records: list[Entry] = []
+    for number, vote in zip(numbers, votes(numbers, kind), strict=True):
         key = vote.id.encode()
-        chunk.append((key, encode(vote), partition_of(key, partitions)))
+        records.append((key, encode(vote), partition_of(key, partitions)))
         if number % 100 == 99:
-            chunk[-2] = chunk[-1]
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+            records[-2] = records[-1]
+    return records
 
 
-def backlog(
-    world: World, topic: str, count: int, partitions: int = 12, bands: int = 100, keyed: float = 0.1, seed: int = 6
-) -> None:
-    """Makes a topic, if it is not there, and puts records into it."""
+def backlog(world: World, topic: str, count: int, partitions: int = 12, kind: Kind = KIND) -> None:
+    """Makes a topic, if it is not there, and puts records into it, from a process for each processor."""
     world.make_topic(topic, partitions)
-    for chunk in entries(count, partitions, bands, keyed, seed):
-        produce(world.stack.kafka.bootstrap, topic, chunk)
+    parts = [range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
+    if len(parts) == 1:
+        _produce(world.stack.kafka.bootstrap, topic, parts[0], partitions, kind)
+        return
+    with ProcessPoolExecutor(processors(), get_context("spawn")) as pool:
+        wait = [pool.submit(_produce, world.stack.kafka.bootstrap, topic, part, partitions, kind) for part in parts]
+        for part in wait:
+            part.result()
 
 
-def produce(bootstrap: str, topic: str, records: Sequence[Entry]) -> None:
-    """Puts records into a topic. Raises `AssertionError` when one does not arrive."""
-    put(producer(bootstrap), topic, records)
+def _produce(bootstrap: str, topic: str, numbers: range, partitions: int, kind: Kind) -> None:
+    put(producer(bootstrap), topic, entries(numbers, partitions, kind))
 
 
 def producer(bootstrap: str) -> Producer:

@@ -3,11 +3,11 @@
 import sys
 import time
 
-from bench.records import entries
+from bench.records import Kind, entries
 from confluent_kafka import Producer
 
 bootstrap, topic, total = sys.argv[1], sys.argv[2], int(sys.argv[3])
-records = [entry for chunk in entries(total, 12, 16) for entry in chunk]
+records = entries(range(total), 12, Kind(bands=16))
 settings = {"acks": "all", "enable.idempotence": True, "compression.type": "lz4", "linger.ms": 20}
 producer = Producer({"bootstrap.servers": bootstrap, "queue.buffering.max.messages": 2 * total, **settings})
 producer.list_topics(topic)

@@ -124,6 +124,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keeps the data and the logs")
     parser.add_argument("--report", action="store_true", help="writes docs/faults.md, and runs nothing")
     chosen = parser.parse_args()
+    if unknown := set(chosen.only) - set(FAULTS):
+        parser.error(f"there is no such kind of fault: {', '.join(sorted(unknown))}; docs/faults.md has a list")
     if chosen.report:
         report.write(ledger.LEDGER, soaked.SOAKS, Path("docs/faults.md"))
         return 0

@@ -5,7 +5,7 @@ from bench.capacity import NATION, WORLD, cores, cpu, machines, nodes, partition
 from bench.distributed import _waits_of
 from bench.harness import Samples, share_of
 from bench.pace import request
-from bench.records import entries
+from bench.records import KIND, entries
 from bench.report import put, table
 from bench.wrk import parse
 
@@ -59,7 +59,7 @@ def test_a_wait_ends_with_the_look_that_shows_the_vote() -> None:
 
 def test_the_backlogs_records_are_valid_and_some_come_twice() -> None:
     """Every record of a backlog decodes in its partition, a tenth has an id from a key, a hundredth is a copy."""
-    [chunk] = list(entries(2_000, 12))
+    chunk = entries(range(2_000), 12, KIND)
     votes = []
     for partition in range(12):
         mine = [record for record in chunk if record[2] == partition]
