@@ -17,8 +17,8 @@ from bench.wrk import Answers, wrk
 
 CONNECTIONS = 512
 WARM_UP = 10
-"""Seconds of load before the first figure. Kafka's virtual machine compiles for half a minute what it is asked often:
-in the first seconds a vote costs it four times as much, and the compilers take a third of a processor."""
+"""Seconds of load before single votes are measured. Kafka's virtual machine compiles what it is asked often, mostly
+in these seconds. In the first ones a vote costs it four times as much, and compiling takes a third of a processor."""
 ROOMS = ("gateway", "collector", "tally", "archive", "board")
 PARTITIONS = 12
 
@@ -29,6 +29,7 @@ def single_rows(repeats: int, seconds: int) -> Iterator[Row]:
         servers.begin("collector", "gateway")
         _load(servers, WARM_UP)
         yield from _single(servers, "intake only", ("gateway", "collector", "kafka"), 0.5, repeats, seconds)
+        yield from _single(servers, "each of its own bytes, with a key", (), 0.0, 3, 3, "keyed.lua")
         servers.begin("tally", "board")
         wait_until(servers.counted(), servers.recorded(), "the tally")
         yield from _single(servers, "with tally and board", (), 0.35, repeats, seconds)
@@ -54,19 +55,25 @@ def all_rows(repeats: int, seconds: int) -> Iterator[Row]:
 
 
 def _single(
-    servers: World, what: str, parts: tuple[str, ...], share: float, repeats: int, seconds: int
+    servers: World,
+    what: str,
+    parts: tuple[str, ...],
+    share: float,
+    repeats: int,
+    seconds: int,
+    script: str = "single.lua",
 ) -> Iterator[Row]:
     """Ours and the bare handler in turn; afterwards, what processor time a vote took in some parts."""
-    _load(servers, 2)
+    _load(servers, 2, script)
     ours, bare, slowest = Samples(), Samples(), Samples()
     before, first, votes = {part: cpu_seconds(servers.pid(part)) for part in parts}, servers.recorded(), 0
     for _ in range(repeats):
-        single = _load(servers, seconds)
+        single = _load(servers, seconds, script)
         assert not single.failed, single
         votes += single.answers
         ours.values.append(single.per_second)
         slowest.values.append(single.p99_ms)
-        bare.values.append(wrk(f"http://127.0.0.1:{BARE}/insert", "single.lua", CONNECTIONS, seconds).per_second)
+        bare.values.append(wrk(f"http://127.0.0.1:{BARE}/insert", script, CONNECTIONS, seconds).per_second)
     recorded = servers.recorded() - first
     assert recorded >= votes, f"{votes} acknowledged, {recorded} recorded"
     note = f"p99 {slowest.median:.0f} ms"
@@ -76,8 +83,8 @@ def _single(
         yield figure(f"{part}, CPU a single vote", used / recorded * 1e6, "us", what)
 
 
-def _load(servers: World, seconds: int) -> Answers:
-    return wrk(f"http://127.0.0.1:{servers.stack.ports['gateway']}/insert", "single.lua", CONNECTIONS, seconds)
+def _load(servers: World, seconds: int, script: str = "single.lua") -> Answers:
+    return wrk(f"http://127.0.0.1:{servers.stack.ports['gateway']}/insert", script, CONNECTIONS, seconds)
 
 
 def batch_rows(repeats: int, seconds: int, votes: int) -> Iterator[Row]:

@@ -1,19 +1,21 @@
 """Faults of links: each link breaks in each of the ways that the proxy knows."""
 
 import asyncio
+import contextlib
 from functools import partial
 from typing import Final
 
 from chaos.onlooker import Onlooker
-from chaos.proxy import Mode
+from chaos.proxy import Mode, Proxy
 from chaos.scene import LIMIT_SECONDS, Scene, add
-from chaos.waiting import until
+from chaos.waiting import NotInTimeError, until
 from chaos.world import LINKS
 
 _STOPS_INTAKE: Final = LINKS[:3]
 _SHORT_SECONDS: Final = (1.0, 2.0)
 _LONG_SECONDS: Final = (6.0, 8.0)
 """Longer than a call's deadline (4 s), Redis' and Kafka's silence (5 s each)."""
+_STRIKES: Final = 4
 MODES: Final = (Mode.DELAY, Mode.BLACKHOLE, Mode.RESET, Mode.HALF_OPEN, Mode.ANSWER_LOST)
 
 
@@ -28,11 +30,26 @@ async def break_link(scene: Scene, link: str, mode: Mode) -> None:
         # A black hole is noticed by time-outs alone: half of them last longer than any.
         is_long = mode is Mode.BLACKHOLE and scene.rng.random() < 0.5
         await scene.lasting(*(_LONG_SECONDS if is_long else _SHORT_SECONDS))
-        await until(lambda: proxy.hits[mode] > before, 20, f"{link}: {mode} has hit nothing")
+        await _until_hit(proxy, mode, before)
     finally:
         proxy.switch(Mode.PASS)
     scene.back()
     await asyncio.sleep(0)
+
+
+async def _until_hit(proxy: Proxy, mode: Mode, before: int) -> None:
+    """Waits until the broken link hit something.
+
+    Some modes strike connections that are there. All of these may end by themselves, as when voters give up over
+    another fault: then those are struck that have come meanwhile.
+    """
+    hit = partial(until, lambda: proxy.hits[mode] > before, 4, f"{proxy.name}: {mode} has hit nothing")
+    for _ in range(_STRIKES):
+        with contextlib.suppress(NotInTimeError):
+            await hit()
+            return
+        proxy.switch(mode)
+    await hit()
 
 
 async def break_link_of_pages(scene: Scene, link: str, mode: Mode) -> None:

@@ -1,6 +1,7 @@
 """One client's connection: what is answered to which bytes, and when it ends."""
 
 import asyncio
+import itertools
 import tracemalloc
 from collections.abc import AsyncIterator
 from functools import partial
@@ -77,7 +78,7 @@ ODD = (
     message(b"up", b"connection: upgrade\r\nupgrade: h2c\r\n"), message(b"up", b"upgrade: h2c\r\n"), b"HEAD" + GET[3:],
     GET.replace(b"/", b"http://x/items/a%20b?c=/", 1), GET.replace(b"/", b"/nowhere", 1), b"\x00\x01",
     b"CONNECT x:1 HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\ncontent-length: 1\r\n\r\nx", b"GET / HTTP/9\r\n\r\n",
-    message(b"two", b"content-length: 3\r\n"), message(b"two", b"accept: a\r\nAccept: b\r\n"),
+    b"OPTIONS" + GET[3:], message(b"two", b"content-length: 3\r\n"), message(b"two", b"accept: a\r\nAccept: b\r\n"),
     HEAD.replace(b"echo", b"refused") + b"content-length: 2\r\n\r\nab", message(b"folded", b"accept: a\r\n b\r\n"),
 )  # fmt: skip
 """What clients send, alone or together with others, and what they should not."""
@@ -89,6 +90,8 @@ async def test_a_head_that_came_before_means_what_it_meant(hall: Room, sent: lis
     """Whatever came before on this or another connection, a client is answered as if nothing had."""
 
     async def told(forgetful: bool) -> tuple[bytes, bool]:
+        numbers = itertools.count()
+        hall.app.new_id = lambda: f"request-{next(numbers)}"  # type: ignore[method-assign]
         connection, wire = hall.connect()
         for data in sent:
             if forgetful:
@@ -99,7 +102,6 @@ async def test_a_head_that_came_before_means_what_it_meant(hall: Room, sent: lis
         lines = bytes(wire.sent).split(b"\r\n")
         return b"\r\n".join(line for line in lines if not line.startswith(b"date:")), wire.ended
 
-    hall.app.new_id = lambda: "one-for-all"  # type: ignore[method-assign]
     first = await told(forgetful=True)
     assert [await told(forgetful=False) for _ in range(3)] == [first] * 3
 

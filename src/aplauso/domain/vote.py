@@ -14,7 +14,7 @@ YEARS: Final = (1900, 2100)
 KEY: Final = re.compile(r"[\x21-\x7e]{16,128}")
 """What an Idempotency-Key looks like: 16 to 128 visible ASCII characters."""
 MOST: Final = 2_048
-"""Ballots of a contest that are known by their bytes; then the oldest goes."""
+"""Ballots of a contest that are known by their bytes; with one more, all are forgotten."""
 LONGEST: Final = 512
 """Bytes of such a ballot, at most."""
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
@@ -123,10 +123,16 @@ def make_vote(ballot: Ballot, contest: Contest, vote_id: str, cast_at: int) -> V
     return Vote(vote_id, contest.id, name, album, year, rank, cast_at, band, record)
 
 
-def read_vote(body: bytes, contest: Contest, vote_id: str, cast_at: int) -> Vote:
+def read_vote(body: bytes, contest: Contest, new_id: Callable[[], str], cast_at: int) -> Vote:
     """The vote that a ballot in JSON means, as `parse_ballot` and `make_vote` make it.
 
     People choose among a few bands, and pages write the same choice in the same bytes: such a ballot is read once.
+
+    Args:
+        body: the ballot.
+        contest: the contest that it is cast in.
+        new_id: gives the vote's id, once the body is known to be a ballot; what it raises is raised.
+        cast_at: milliseconds since the epoch.
 
     Raises:
         MalformedBody, InvalidVote, NotOpen: as they do.
@@ -134,13 +140,14 @@ def read_vote(body: bytes, contest: Contest, vote_id: str, cast_at: int) -> Vote
     known = contest.ballots
     like: Vote | None = known.get(body)
     if like is not None:
+        vote_id = new_id()
         if not contest.is_open(cast_at):
             contest.check_window(cast_at)
         return like.again(vote_id, cast_at)
-    vote = make_vote(parse_ballot(body), contest, vote_id, cast_at)
+    vote = make_vote(parse_ballot(body), contest, new_id(), cast_at)
     if len(body) <= LONGEST:
         if len(known) >= MOST:
-            del known[next(iter(known))]
+            known.clear()  # those that matter come again at once, and one by one it would cost more than reading them
         known[body] = vote
     return vote
 

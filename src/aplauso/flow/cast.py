@@ -188,10 +188,10 @@ class Caster:
             MalformedBody, NotOpen, InvalidVote: it was refused.
             NotRecorded: it was certainly not recorded.
         """
-        self._batcher.submit(read_vote(body, contest, self._id(contest, key), self._clock.now_ms()), answered)
+        self._batcher.submit(read_vote(body, contest, self._ids(contest, key), self._clock.now_ms()), answered)
 
-    def _id(self, contest: Contest, key: str | None) -> str:
-        return self._new_id() if key is None else id_from_key(contest.id, key)
+    def _ids(self, contest: Contest, key: str | None) -> Callable[[], str]:
+        return self._new_id if key is None else partial(id_from_key, contest.id, key)
 
     async def cast(self, contest: Contest, ballot: Ballot, key: str | None = None) -> str:
         """Casts one vote and returns its id once the log has it.
@@ -202,7 +202,7 @@ class Caster:
             Undecided: nobody can tell.
         """
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        vote = make_vote(ballot, contest, self._id(contest, key), self._clock.now_ms())
+        vote = make_vote(ballot, contest, self._ids(contest, key)(), self._clock.now_ms())
         self._batcher.submit(vote, lambda receipt: None if future.done() else future.set_result(receipt))
         receipt = await future
         if receipt.status is Status.RECORDED:

@@ -176,7 +176,7 @@ class App:
     def _otherwise(self, request: Request, method: str, methods: dict[str, Route]) -> Route:
         """What answers a request that no route is for. Raises `HTTPError`."""
         if method == "OPTIONS" and methods:
-            return Route(method, "", lambda *_: _preflight(request, methods))
+            return Route(method, "", lambda asked, *_: _preflight(asked, methods))
         if methods:
             allowed = ", ".join(sorted({*methods, *({"HEAD"} if "GET" in methods else ())}))
             raise HTTPError(405, f"{request.path} answers {allowed}", "method-not-allowed", [("allow", allowed)])

@@ -2,7 +2,7 @@
 
 What makes a failure certain: a call is made only while there is a connection, and fails as *undecided*, whatever its
 code, unless the collector itself marked the error (`wire.NOTHING_RECORDED`), or gRPC found the connection gone before
-the call was sent. gRPC's own retries are off. See docs/adr/0012.
+the call was sent. gRPC's own retries are off. What this asks of a proxy in between is in docs/adr/0012.
 """
 
 import asyncio
