@@ -17,7 +17,7 @@ from bench.wrk import Answers, wrk
 
 CONNECTIONS = 512
 WARM_UP = 10
-"""Seconds of load before single votes are measured. Kafka's virtual machine compiles what it is asked often, mostly
+"""Seconds of load before votes over HTTP are measured. Kafka's virtual machine compiles what it is asked often, mostly
 in these seconds. In the first ones a vote costs it four times as much, and compiling takes a third of a processor."""
 ROOMS = ("gateway", "collector", "tally", "archive", "board")
 PARTITIONS = 12
@@ -93,7 +93,7 @@ def batch_rows(repeats: int, seconds: int, votes: int) -> Iterator[Row]:
         servers.begin("collector", "gateway")
         url = f"http://127.0.0.1:{servers.stack.ports['gateway']}/v1/contests/{CONTEST}/votes"
         servers.make_topic("limit")
-        wrk(url, "batch.lua", 8, WARM_UP // 2)
+        wrk(url, "batch.lua", 8, WARM_UP)
         ours, bare, parts = Samples(), Samples(), ("gateway", "collector", "kafka")
         cost: dict[str, Samples] = {part: Samples() for part in parts}
         for _ in range(repeats):
