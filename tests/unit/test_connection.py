@@ -124,15 +124,15 @@ def test_known_heads_have_an_end() -> None:
     """So many heads are kept, none of them long, and none with a secret or with what differs from vote to vote."""
     heads = Heads()
     for number in range(2 * MOST):
-        heads.keep(b"GET /%d\r\n\r\n" % number, Head("GET", f"/{number}", {}, [], 0))
+        heads.keep(b"GET /%d\r\n\r\n" % number, Head("GET", f"/{number}", {}, [], 0, None, None, True))
     assert heads.find(b"GET /0\r\n\r\n") is None
     kept = [number for number in range(2 * MOST) if heads.find(b"GET /%d\r\n\r\n" % number)]
     assert kept == list(range(MOST, 2 * MOST))
     long = b"GET /" + b"x" * LONGEST + b"\r\n\r\n"
-    heads.keep(long, Head("GET", "/", {}, [], 0))
+    heads.keep(long, Head("GET", "/", {}, [], 0, None, None, True))
     assert heads.find(long) is None
     for name in ("authorization", "idempotency-key", "x-request-id"):
-        heads.keep(b"GET /own\r\n\r\n", Head("GET", "/own", {name: b"x"}, [], 0))
+        heads.keep(b"GET /own\r\n\r\n", Head("GET", "/own", {name: b"x"}, [], 0, None, None, True))
         assert heads.find(b"GET /own\r\n\r\n") is None
 
 

@@ -114,8 +114,7 @@ def make_vote(ballot: Ballot, contest: Contest, vote_id: str, cast_at: int) -> V
         NotOpen: the contest is not open at `cast_at`.
         InvalidVote: a field is wrong; all of them are named.
     """
-    if not contest.is_open(cast_at):
-        contest.check_window(cast_at)
+    contest.check_window(cast_at)
     year, rank, scale = _number(ballot.year), _number(ballot.rank), contest.rank
     if not (YEARS[0] <= year <= YEARS[1] and scale.min <= rank <= scale.max):
         raise InvalidVote(_broken_rules(ballot, year, rank, contest))
@@ -141,8 +140,7 @@ def read_vote(body: bytes, contest: Contest, new_id: Callable[[], str], cast_at:
     like: Vote | None = known.get(body)
     if like is not None:
         vote_id = new_id()
-        if not contest.is_open(cast_at):
-            contest.check_window(cast_at)
+        contest.check_window(cast_at)
         return like.again(vote_id, cast_at)
     vote = make_vote(parse_ballot(body), contest, new_id(), cast_at)
     if len(body) <= LONGEST:

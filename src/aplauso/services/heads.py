@@ -37,9 +37,9 @@ class Head(NamedTuple):
     headers: Mapping[str, bytes]
     repeated: Sequence[str]
     length: int
-    call: Any = None
-    gap: str | None = None
-    kept: bool = True
+    call: Any
+    gap: str | None
+    kept: bool
 
 
 class Heads:

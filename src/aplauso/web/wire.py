@@ -22,9 +22,7 @@ def answer(response: Response, more: str, *, head_only: bool = False) -> bytes:
         head_only: whether the body is left out, as HEAD wants it.
     """
     status, body = response.status, response.body
-    head = _status_line(status)
-    for name, value in response.headers:
-        head += f"{name}: {value}\r\n"
+    head = _head(status, response.headers)
     if status in _BODILESS:
         return f"{head}{more}\r\n".encode("latin-1")
     head = f"{head}content-length: {len(body)}\r\n{more}\r\n"
@@ -33,7 +31,7 @@ def answer(response: Response, more: str, *, head_only: bool = False) -> bytes:
 
 def stream_head(headers: Headers, more: str) -> bytes:
     """The head of an answer that goes on."""
-    return f"{_status_line(200)}{_lines(headers)}{more}\r\n".encode("latin-1")
+    return f"{_head(200, headers)}{more}\r\n".encode("latin-1")
 
 
 @lru_cache(maxsize=4)  # of a frame that thousands of viewers get, there is one copy
@@ -47,8 +45,11 @@ def ends_connection(headers: Sequence[tuple[str, str]]) -> bool:
     return ("connection", "close") in headers
 
 
-def _lines(headers: Headers) -> str:
-    return "".join([f"{name}: {value}\r\n" for name, value in headers])
+def _head(status: int, headers: Headers) -> str:
+    head = _status_line(status)
+    for name, value in headers:
+        head += f"{name}: {value}\r\n"
+    return head
 
 
 @lru_cache(maxsize=64)
