@@ -27,7 +27,7 @@ REDIS: Final = (
     ),
     mutant(
         "Redis: repeats of earlier batches are counted", "adapters/redis/count.lua",
-        "if holds(content[bucket_of[at]], at) then", "if false then",
+        "    if place then\n", "    if false then\n",
         standings(_VALKEY, "the_first_of_an_id_is_the_vote"),
     ),
     mutant(
@@ -52,7 +52,7 @@ REDIS: Final = (
     ),
     mutant(
         "Redis: an id is found by its end alone", "adapters/redis/count.lua",
-        " or sub(content, place - 12, place + 3) ~= sub(ids, 16 * at - 15, 16 * at)", "",
+        " or sub(held, place - 12, place + 3) ~= sub(ids, 16 * at - 15, 16 * at)", "",
         standings(_VALKEY, "any_votes_give_the_fold"),
     ),
     mutant(

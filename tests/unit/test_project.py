@@ -222,7 +222,7 @@ def test_a_look_that_fails_is_an_error_like_others(room: Room) -> None:
 
 
 def test_looks_are_rare_and_never_beside_a_batch(room: Room) -> None:
-    """A look is one call in so many seconds, and none while a batch is with the store."""
+    """A look is one call in so many seconds, also while batch follows batch; one that is with the store is settled first."""
     room.drain()
     room.store.asked = 0
     for _ in range(100):
@@ -233,12 +233,44 @@ def test_looks_are_rare_and_never_beside_a_batch(room: Room) -> None:
     room.source.close()
     room.source.start(projection._positions)
     room.cast([a_vote(serial) for serial in range(100, 110)])
-    asked = 0
-    while projection.step(0) == 2:  # the second of two batches stays with the store
-        asked = asked or room.store.asked
-        assert room.store.asked == asked
+    asked, positions, beside = room.store.asked, room.store.positions, list[bool]()
+
+    def look(partitions: Sequence[int]) -> dict[int, Position | None]:
+        beside.append(projection._flight is not None)
+        return positions(partitions)
+
+    room.store.positions = look  # type: ignore[method-assign]
+    for looks in range(5):
+        assert room.store.asked == asked + looks
+        assert projection.step(0) == 2
+        assert projection._flight, "the second of two batches stays with the store"
         room.time += LOOK
-    assert asked
+    assert beside == [False] * 5, "where to begin, and four looks"
+
+
+def test_nothing_is_waited_for_while_a_batch_is_with_the_store(room: Room) -> None:
+    """Beside a batch that is with the store what has come is read; once nothing has, it is settled, and then waited."""
+    projection = Projection(room.source, room.store, room.watch, batch=100, worker=Inline())
+    room.source.close()
+    room.source.start(projection._positions)
+    waits, poll = list[float](), room.source.poll
+
+    def noted(timeout: float, limit: int) -> Sequence[Record]:
+        waits.append(timeout)
+        return poll(0.0, limit)
+
+    room.source.poll = noted  # type: ignore[method-assign]
+    while projection.step(0):
+        pass
+    for serial in (100, 101):
+        room.cast([a_vote(serial)])
+        assert projection.step(9) == 1
+        assert projection._flight
+    assert projection.step(9) == 0
+    assert projection._flight is None
+    assert projection.step(9) == 0
+    assert waits[-4:] == [9, 0, 0, 9]
+    assert room.is_complete()
 
 
 def test_a_partition_that_another_replica_moves_on_did_not_go_back(room: Room) -> None:

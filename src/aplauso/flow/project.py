@@ -161,14 +161,15 @@ class Projection:
     def _round(self, timeout: float) -> int:
         if self._lost:
             self._go_back()
-        elif self._flight is None and self._clock() - self._looked_at >= LOOK:
+        elif self._clock() - self._looked_at >= LOOK:
+            self._settle(set())
             self._look()
-        records = self._source.poll(timeout, self._most)
+        # While a batch is with the store, what has come is read, and nothing is waited for.
+        records = self._source.poll(0.0 if self._flight else timeout, self._most)
         moved: set[int] = set()  # what of these partitions is in hand was read from the wrong place
         for part in _parts(records, self._batch):
             self._project(part, moved)
-        # Nothing may come for a while: nobody waits for it with a batch unsettled.
-        if len(records) < self._most or not self._beside:
+        if not records or not self._beside:
             self._settle(moved)
         return len(records)
 

@@ -55,7 +55,7 @@ local function open_table(name, ids, first, last)
   return {
     name = name, slot = slot_of(name), prefix = bucket_key(name, ''),
     ids = ids, buckets = buckets, power = power, modulus = 2 * power,
-    content = {}, fresh = 0, first = first, last = last,
+    content = {}, fresh = last - first + 1, first = first, last = last,
   }
 end
 
@@ -96,34 +96,37 @@ for first = 1, #tables_of_batch, CHUNK do
   end
 end
 
-local hash_of, skipped = {}, {}   -- by the id's place; skipped are those that are not to be added to the memory
+local skipped = {}   -- by their places, the ids that are not to be added to the memory
 
--- Whether an id is among ids that lie one after the other. It is searched by its end: ids of one time begin alike.
-local function holds(content, at)
-  local tail = sub(ids, 16 * at - 3, 16 * at)
-  local place = find(content, tail, 1, true)
-  while place and (place % 16 ~= 13 or sub(content, place - 12, place + 3) ~= sub(ids, 16 * at - 15, 16 * at)) do
-    place = find(content, tail, place + 1, true)
-  end
-  return place ~= nil
-end
-
+-- Looks for a table's ids among those that are remembered. They are searched by their ends, for ids of one time begin
+-- alike; what is found has to lie at a multiple of 16.
 local function look_up(known)
   local content, numbers, keys, bucket_of = known.content, {}, {}, {}
   local buckets, power, modulus, prefix = known.buckets, known.power, known.modulus, known.prefix
-  for at = known.first, known.last do
-    local bucket = hash_of[at] % modulus
-    if bucket >= buckets then bucket = bucket - power end
-    bucket_of[at] = bucket
-    if not content[bucket] then
-      content[bucket] = ''
-      local place = #numbers + 1
-      numbers[place], keys[place] = bucket, prefix .. bucket
+  if buckets == 1 then
+    numbers[1], keys[1] = 0, prefix .. '0'
+  else
+    for at = known.first, known.last do
+      local high, middle, low = byte(ids, 16 * at - 2, 16 * at)
+      local bucket = (high * 65536 + middle * 256 + low) % modulus
+      if bucket >= buckets then bucket = bucket - power end
+      bucket_of[at] = bucket
+      if not content[bucket] then
+        content[bucket] = ''
+        local place = #numbers + 1
+        numbers[place], keys[place] = bucket, prefix .. bucket
+      end
     end
   end
   read_buckets(known, numbers, keys)
   for at = known.first, known.last do
-    if holds(content[bucket_of[at]], at) then
+    local held = content[bucket_of[at] or 0]
+    local tail = sub(ids, 16 * at - 3, 16 * at)
+    local place = find(held, tail, 1, true)
+    while place and (place % 16 ~= 13 or sub(held, place - 12, place + 3) ~= sub(ids, 16 * at - 15, 16 * at)) do
+      place = find(held, tail, place + 1, true)
+    end
+    if place then
       skipped[at] = true
       must_walk = true
     end
@@ -131,10 +134,6 @@ local function look_up(known)
 end
 
 for _, known in ipairs(tables) do
-  for at = known.first, known.last do
-    local high, middle, low = byte(ids, 16 * at - 2, 16 * at)
-    hash_of[at] = high * 65536 + middle * 256 + low
-  end
   if known.ids > 0 then look_up(known) end
 end
 
@@ -203,11 +202,12 @@ local function walk()
     end
   end
 end
-if must_walk then walk() end
-
-for _, known in ipairs(tables) do
-  for at = known.first, known.last do
-    if not skipped[at] then known.fresh = known.fresh + 1 end
+if must_walk then
+  walk()
+  for _, known in ipairs(tables) do
+    for at = known.first, known.last do
+      if skipped[at] then known.fresh = known.fresh - 1 end
+    end
   end
 end
 
@@ -364,7 +364,8 @@ local function add_ids(known)
   end
   for at = known.first, known.last do
     if not skipped[at] then
-      local bucket = hash_of[at] % modulus
+      local high, middle, low = byte(ids, 16 * at - 2, 16 * at)
+      local bucket = (high * 65536 + middle * 256 + low) % modulus
       if bucket >= grown then bucket = bucket - power end
       local parts = written[bucket] or added[bucket]
       if not parts then

@@ -1,5 +1,6 @@
 """The tally's parts."""
 
+import sys
 from typing import Final
 
 from aplauso.adapters.kafka.rejected import KafkaRejected
@@ -13,10 +14,14 @@ from aplauso.wiring.distributed.redis import redis_settings
 from aplauso.wiring.parts import Projecting
 
 TALLY_GROUP: Final = "aplauso.tally"
+_SWITCH_SECONDS: Final = 0.0005
+"""How long a thread that decodes keeps one waiting that has to send or read a batch. With the interpreter's own 5 ms,
+Redis had nothing to do for a fifth of the time."""
 
 
 def tally(settings: Settings, watch: Watch) -> Projecting:
     """The projection into the standings."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
     kafka = kafka_settings(settings)
     source = KafkaSource(kafka, TALLY_GROUP, settings.kafka_protocol, settings.kafka_session_seconds)
     store, sink, worker = RedisStandings(redis_settings(settings)), KafkaRejected(kafka), Worker("tally-store")
