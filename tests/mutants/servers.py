@@ -27,12 +27,12 @@ REDIS: Final = (
     ),
     mutant(
         "Redis: repeats of earlier batches are counted", "adapters/redis/count.lua",
-        "    if place then\n", "    if false then\n",
+        "      if place then\n", "      if false then\n",
         standings(_VALKEY, "the_first_of_an_id_is_the_vote"),
     ),
     mutant(
         "Redis: repeats within a batch are counted", "adapters/redis/packing.py",
-        "_copies(place_of) if len(ordered) < len(ids) else ()", "()",
+        "_copies(ids) if len(once) < len(ids) else ()", "()",
         standings(_VALKEY, "the_first_of_an_id_is_the_vote"), standings(_VALKEY, "many_votes_give_the_fold"),
     ),
     mutant(
@@ -46,13 +46,23 @@ REDIS: Final = (
         standings(_VALKEY, "forgetting_follows_the_order_of_the_log"),
     ),
     mutant(
+        "Redis: ids come in their own order", "adapters/redis/packing.py",
+        "{name: _by_bits(table) for name, table in tables.items()}", "tables",
+        unit("redis_packing", "test_ids_of_a_bucket_lie_side_by_side"),
+    ),
+    mutant(
+        "Redis: a run of ids ends where its bucket begins", "adapters/redis/count.lua",
+        "      at, step = at + step, 2 * step\n", "      break\n",
+        standings(_VALKEY, "many_votes_give_the_fold"),
+    ),
+    mutant(
         "Redis: an id is found across two others", "adapters/redis/count.lua",
         "place % 16 ~= 13 or ", "",
         standings(_VALKEY, "ids_that_overlap_are_apart"),
     ),
     mutant(
         "Redis: an id is found by its end alone", "adapters/redis/count.lua",
-        " or sub(held, place - 12, place + 3) ~= sub(ids, 16 * at - 15, 16 * at)", "",
+        " or sub(content, place - 12, place + 3) ~= sub(ids, 16 * at - 15, 16 * at)", "",
         standings(_VALKEY, "any_votes_give_the_fold"),
     ),
     mutant(

@@ -222,7 +222,7 @@ def test_a_look_that_fails_is_an_error_like_others(room: Room) -> None:
 
 
 def test_looks_are_rare_and_never_beside_a_batch(room: Room) -> None:
-    """A look is one call in so many seconds, also while batch follows batch; one that is with the store is settled first."""
+    """A look is one call in so many seconds, also while batch follows batch: one that is with the store is settled."""
     room.drain()
     room.store.asked = 0
     for _ in range(100):

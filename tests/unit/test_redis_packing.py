@@ -1,8 +1,10 @@
 """A batch as count.lua takes it: what is added up before Redis is asked."""
 
+from itertools import groupby
 from typing import Any
 
 import msgspec
+import pytest
 
 from aplauso.adapters.redis.packing import pack
 from aplauso.domain.batch import read_batch
@@ -16,8 +18,9 @@ from contract.projection_suite import START, anonymous_id, keyed_id, log_of, vot
 
 def packed(*votes: Vote) -> tuple[bytes, Any, Any]:
     """The arguments of the script, unpacked."""
-    ids, summary, detail = pack(log_of(votes)).arguments
-    return ids, msgspec.msgpack.decode(summary), msgspec.msgpack.decode(detail)
+    batch = pack(log_of(votes))
+    ids, sums = batch.sums
+    return ids, msgspec.msgpack.decode(sums), msgspec.msgpack.decode(batch.votes())
 
 
 def test_a_copy_is_added_up_once() -> None:
@@ -28,12 +31,12 @@ def test_a_copy_is_added_up_once() -> None:
     other = vote(3, id=keyed_id(0), contest="uno", rank=4, cast_at=START, name=first.name, album=first.album,
                  band=first.band, record=first.record)  # fmt: skip
     ids, (tables, contests, groups, latest), detail = packed(first, copy, other)
-    assert ids == bytes.fromhex((first.id + other.id).replace("-", ""))
+    assert ids == bytes.fromhex((other.id + first.id).replace("-", "")), "one is even, one odd"
     assert (tables, contests, latest) == ([["k", 2]], ["uno"], START)
     assert groups == [
         [1, first.band, first.record, first.name, first.album, 2, 7, [START, min(first.id, other.id)]],
     ]
-    assert detail == [[0, 0, 1], [0, 0, 0], [3, 9, 4], [START, START - 5, START]]
+    assert detail == [[1, 1, 0], [0, 0, 0], [3, 9, 4], [START, START - 5, START]]
     assert pack(log_of([first, copy, other])).contests == {"uno": 3}
 
 
@@ -54,6 +57,25 @@ def test_ids_lie_by_their_tables() -> None:
     assert detail[0] == [1, 3, 4, 2, 0]
 
 
+@pytest.mark.parametrize("buckets", [1, 2, 3, 5, 8, 13, 100, 1_000])
+def test_ids_of_a_bucket_lie_side_by_side(buckets: int) -> None:
+    """However many buckets a table has, the batch has the ids of each without others between them."""
+    power = 1 << buckets.bit_length() - 1
+
+    def bucket_of(vote_id: bytes) -> int:
+        bucket = int.from_bytes(vote_id[-3:]) % (2 * power)
+        return bucket if bucket < buckets else bucket - power
+
+    ids, (tables, _, _, _), _ = packed(
+        *(vote(n, id=keyed_id(n) if n % 2 else anonymous_id(START, n)) for n in range(600))
+    )
+    each = [ids[at : at + 16] for at in range(0, len(ids), 16)]
+    assert [size for _, size in tables] == [300, 300]
+    for table in (each[:300], each[300:]):
+        runs = [bucket for bucket, _ in groupby(map(bucket_of, table))]
+        assert len(runs) == len({*runs}) == min(buckets, len(runs))
+
+
 def test_an_empty_batch_is_packed() -> None:
     """A batch without votes names no table, contest or group."""
     assert packed() == (b"", [[], [], [], 0], [[], [], [], []])
@@ -70,4 +92,5 @@ def test_columns_are_packed_as_the_votes_that_they_hold() -> None:
     logged = LoggedVotes(range(len(votes)), columns)
     assert [*logged] == log_of(votes)
     assert (logged[2], logged[-2:]) == (log_of(votes)[2], log_of(votes)[-2:])
-    assert pack(logged) == pack(log_of(votes))
+    ours, theirs = pack(logged), pack(log_of(votes))
+    assert (ours.contests, ours.sums, ours.votes()) == (theirs.contests, theirs.sums, theirs.votes())

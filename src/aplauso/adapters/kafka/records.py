@@ -53,14 +53,14 @@ def to_stretch(messages: Sequence[AnyMessage]) -> Stretch:
 
 def to_stretches(messages: Sequence[AnyMessage]) -> list[Stretch]:
     """Messages without errors, as records by partition, in order within each."""
-    whole, at = _columns(messages), 0
-    parts: dict[int, tuple[list[Any], ...]] = {}
+    parts: dict[int, Stretch] = {}
+    at = 0
     for partition, run in groupby(map(Message.partition, messages)):
         stop = at + len([*run])
-        for part, column in zip(parts.setdefault(partition or 0, ([], [], [], [])), whole, strict=True):
-            part.extend(column[at:stop])
+        part, earlier = to_stretch(messages[at:stop]), parts.get(partition or 0)
+        parts[partition or 0] = earlier + part if earlier else part
         at = stop
-    return [Stretch(partition, *columns) for partition, columns in parts.items()]
+    return list(parts.values())
 
 
 def _columns(messages: Sequence[AnyMessage]) -> tuple[list[Any], list[Any], list[Any], list[Any]]:

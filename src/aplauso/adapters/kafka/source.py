@@ -8,6 +8,7 @@ at the same offset of another topic that was made in its place.
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from itertools import compress, repeat
 from operator import is_not
 from typing import Any, Final, Literal
@@ -112,16 +113,16 @@ class KafkaSource:
         """As `VoteSource`."""
         consumer = self._running()
         self._tell(consumer)
-        deadline = time.monotonic() + timeout
+        deadline, asked = time.monotonic() + timeout, None
         while not self._held:
             if self._unplaced:
                 self._place(consumer)
             waited = deadline - time.monotonic()
-            self._fetch(consumer, max(0.0, min(_SLICE_SECONDS, waited)), limit)
+            asked = self._fetch(consumer, max(0.0, min(_SLICE_SECONDS, waited)), limit)
             if waited <= 0:
                 break
         if self._held:
-            self._verify()
+            self._verify(asked)
         elif time.monotonic() - self._seen_at > _IDENTITY_SECONDS:
             self._verify()
             self._verify_bounds()
@@ -204,19 +205,27 @@ class KafkaSource:
             raise Unavailable("the source is not started, or closed")
         return self._consumer
 
-    def _fetch(self, consumer: Consumer, timeout: float, limit: int) -> None:
-        """Waits for the next message and holds it with those that have come too; the group's callbacks run here."""
+    def _fetch(self, consumer: Consumer, timeout: float, limit: int) -> Future[Any] | None:
+        """Waits for the next message and holds it with those that have come too; the group's callbacks run here.
+
+        Returns the question which topic it is that they came from, where there are any: it was asked after they came.
+        """
         # Asked for many, the driver would wait for all of them: so for one, and then for what comes in a moment.
-        if self._hold(self._consume(consumer, 1, timeout)) and limit > 1:
+        messages, asked = self._consume(consumer, 1, timeout), None
+        if messages and limit > 1:
             moment = self._fetched_at + self._gather - time.monotonic()
-            self._hold(self._consume(consumer, limit - 1, max(0.0, moment)))
+            messages += self._consume(consumer, limit - 1, max(0.0, moment))
             self._fetched_at = time.monotonic()
+        if messages:
+            asked = self._topics.ask()  # the brokers answer while the messages are taken apart
+            self._hold(messages)
         if self._fault is not None:
             fault, self._fault = self._fault, None
             if isinstance(fault, Fatal):
                 with contextlib.suppress(Unavailable):
                     self._verify()  # it may know the reason better
             raise fault
+        return asked
 
     def _consume(self, consumer: Consumer, limit: int, timeout: float) -> list[AnyMessage]:
         try:
@@ -225,7 +234,7 @@ class KafkaSource:
             self._fault = Unavailable(f"Kafka: {error.args[0]}")
             return []
 
-    def _hold(self, messages: list[AnyMessage]) -> int:
+    def _hold(self, messages: list[AnyMessage]) -> None:
         """Keeps the records of the partitions that this replica still has; remembers what has failed."""
         # By identity: the driver's errors cannot be compared with None.
         failed = list(compress(messages, map(is_not, map(Message.error, messages), repeat(None))))
@@ -241,7 +250,6 @@ class KafkaSource:
                 self._keep(stretch)
             else:
                 self._admit(guard, stretch)
-        return len(messages)
 
     def _keep(self, stretch: Stretch) -> None:
         held = self._held.get(stretch.partition)
@@ -263,9 +271,9 @@ class KafkaSource:
             self._unplaced.add(partition)
             self._sought[partition] = position._replace(topic=self.topic())
 
-    def _verify(self) -> None:
+    def _verify(self, asked: Future[Any] | None = None) -> None:
         """Raises `WrongLog` when the topic is not the one that reading began with. Raises `Unavailable`."""
-        self._topics.check(self.topic())
+        self._topics.check(self.topic(), asked)
         self._seen_at = time.monotonic()
 
     def _verify_bounds(self) -> None:

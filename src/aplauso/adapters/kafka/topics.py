@@ -84,29 +84,39 @@ class Topics:
         if error.code() in _DENIED:
             self._heard = f": {error.str().split(' (after ')[0]}"  # the same text each time
 
+    def ask(self, name: str = "") -> Future[Any]:
+        """Asks the brokers for a topic, the votes' when no name is given. The answer is for `check` to read."""
+        name = name or self._settings.topic
+        futures: dict[str, Future[Any]] = self._admin.describe_topics(
+            TopicCollection([name]), request_timeout=self._timeout
+        )
+        return futures[name]
+
     def describe(self, name: str = "") -> Topic:
         """A topic, the votes' when no name is given.
 
         Raises:
             Unavailable: no broker answers, or there is no such topic.
         """
-        name = name or self._settings.topic
-        futures = self._admin.describe_topics(TopicCollection([name]), request_timeout=self._timeout)
-        found = self._result(futures[name], f"topic {name!r}")
+        return self._read(self.ask(name), name)
+
+    def _read(self, asked: Future[Any], name: str = "") -> Topic:
+        found = self._result(asked, f"topic {name or self._settings.topic!r}")
         replicas = min((len(partition.replicas) for partition in found.partitions), default=0)
         return Topic(_uuid(found.topic_id), len(found.partitions), replicas)
 
-    def check(self, expected_id: str | None = None) -> Topic:
+    def check(self, expected_id: str | None = None, asked: Future[Any] | None = None) -> Topic:
         """The votes' topic, once it is seen to be the right one.
 
         Args:
             expected_id: the id that it must have; None for any.
+            asked: what `ask` gave; without it, the brokers are asked now.
 
         Raises:
             Unavailable: no broker answers, or there is no such topic.
             WrongLog: it has another number of partitions or another id.
         """
-        found = self.describe()
+        found = self._read(asked or self.ask())
         named = f"topic {self._settings.topic!r}"
         if expected_id is not None and found.id != expected_id:
             raise WrongLog(f"{named} was deleted and made again: its id is {found.id}, no longer {expected_id}")

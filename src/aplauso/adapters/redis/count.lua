@@ -3,16 +3,18 @@
 -- KEYS  state, absent
 -- ARGV  1-3  the expected topic, offset, epoch; all "" for none
 --       4-6  the following topic, offset, epoch
---       7    the batch's ids, each once, 16 bytes each, those of one table together
+--       7    the batch's ids, each once, 16 bytes each, those of one table together, in the order of their hashes' bits, the
+--            lowest first: however many buckets the table has, those of one bucket then lie side by side
 --       8    MessagePack: [tables, contests, groups, latest stamp]
 --              tables  [name, number of its ids]
 --              groups  one spelling of one album: [contest from 1, band, album, shown band, shown album, and of the first
 --                      vote of each id: votes, sum of ranks, [least stamp, its least id]]
---       9    MessagePack: [id, group, rank, stamp], each an array over all votes in the log's order; id and group from 0
--- Answers {"moved", topic, offset, epoch}, {"dirty"} or {"applied", new votes by contest}.
+--       9    "", or MessagePack: [id, group, rank, stamp], each an array over all votes in the log's order; id and group
+--            from 0
+-- Answers {"moved", topic, offset, epoch}, {"dirty"}, {"votes"} or {"applied", new votes by contest}.
 --
 -- The client adds up as if none of the ids were remembered. Where that holds, no vote is looked at here, only ids;
--- where it does not, the votes are walked one by one.
+-- where it does not, the votes are walked one by one: {"votes"} asks for them, in argument 9, and nothing was done.
 --
 -- Nothing is written before everything has been read, so that whatever can fail fails first; the first write
 -- marks the partition dirty and the last one clears the mark.
@@ -41,7 +43,37 @@ end
 
 -- An id's hash is its last 24 bits: random in a UUIDv7, a digest's in a UUIDv8. Its bucket is the hash modulo
 -- twice the greatest power of two within the number of buckets; where there is no such bucket yet, modulo the
--- power itself. This is written out where it is used: a call an id would cost a tenth of the whole.
+-- power itself.
+
+local ids = ARGV[7]
+
+-- The buckets of ids `first` to `last`, and with which id each of them ends.
+local function runs_of(first, last, buckets, power)
+  local numbers, ends = {}, {}
+  if buckets == 1 then return {0}, {last} end
+  local modulus = 2 * power
+  local function bucket_of(at)
+    local high, middle, low = byte(ids, 16 * at - 2, 16 * at)
+    local bucket = (high * 65536 + middle * 256 + low) % modulus
+    if bucket >= buckets then return bucket - power end
+    return bucket
+  end
+  local count, at = 0, first
+  while at <= last do
+    local bucket, step = bucket_of(at), 1
+    while at + step <= last and bucket_of(at + step) == bucket do
+      at, step = at + step, 2 * step
+    end
+    while step > 1 do
+      step = step / 2
+      if at + step <= last and bucket_of(at + step) == bucket then at = at + step end
+    end
+    count = count + 1
+    numbers[count], ends[count] = bucket, at
+    at = at + 1
+  end
+  return numbers, ends
+end
 
 -- The slot that a table's ids belong to; those of keys come after every slot.
 local function slot_of(name)
@@ -49,12 +81,10 @@ local function slot_of(name)
 end
 
 -- A table: what it holds, what of it has been read, and what the batch adds, whose ids lie from `first` to `last`.
-local function open_table(name, ids, first, last)
-  local buckets = buckets_for(ids)
-  local power = power_of_two_up_to(buckets)
+local function open_table(name, remembered, first, last)
+  local buckets = buckets_for(remembered)
   return {
-    name = name, slot = slot_of(name), prefix = bucket_key(name, ''),
-    ids = ids, buckets = buckets, power = power, modulus = 2 * power,
+    name = name, slot = slot_of(name), prefix = bucket_key(name, ''), ids = remembered, buckets = buckets,
     content = {}, fresh = last - first + 1, first = first, last = last,
   }
 end
@@ -72,7 +102,6 @@ local function read_buckets(known, numbers, keys)
   end
 end
 
-local ids = ARGV[7]
 local tables_of_batch, contests_of_batch, groups_of_batch, latest = unpack(cmsgpack.unpack(ARGV[8]), 1, 4)
 local before = tonumber(held[4] or 0)   -- the partition's time before the batch
 local time = math.max(before, latest)
@@ -99,36 +128,26 @@ end
 local skipped = {}   -- by their places, the ids that are not to be added to the memory
 
 -- Looks for a table's ids among those that are remembered. They are searched by their ends, for ids of one time begin
--- alike; what is found has to lie at a multiple of 16.
+-- alike; what is found has to lie at a multiple of 16. This is the only step for each id, and so calls no function of ours.
 local function look_up(known)
-  local content, numbers, keys, bucket_of = known.content, {}, {}, {}
-  local buckets, power, modulus, prefix = known.buckets, known.power, known.modulus, known.prefix
-  if buckets == 1 then
-    numbers[1], keys[1] = 0, prefix .. '0'
-  else
-    for at = known.first, known.last do
-      local high, middle, low = byte(ids, 16 * at - 2, 16 * at)
-      local bucket = (high * 65536 + middle * 256 + low) % modulus
-      if bucket >= buckets then bucket = bucket - power end
-      bucket_of[at] = bucket
-      if not content[bucket] then
-        content[bucket] = ''
-        local place = #numbers + 1
-        numbers[place], keys[place] = bucket, prefix .. bucket
-      end
-    end
-  end
+  local numbers, ends = runs_of(known.first, known.last, known.buckets, power_of_two_up_to(known.buckets))
+  local keys = {}
+  for run, bucket in ipairs(numbers) do keys[run] = known.prefix .. bucket end
   read_buckets(known, numbers, keys)
-  for at = known.first, known.last do
-    local held = content[bucket_of[at] or 0]
-    local tail = sub(ids, 16 * at - 3, 16 * at)
-    local place = find(held, tail, 1, true)
-    while place and (place % 16 ~= 13 or sub(held, place - 12, place + 3) ~= sub(ids, 16 * at - 15, 16 * at)) do
-      place = find(held, tail, place + 1, true)
-    end
-    if place then
-      skipped[at] = true
-      must_walk = true
+  local at = known.first
+  for run, bucket in ipairs(numbers) do
+    local content = known.content[bucket]
+    while at <= ends[run] do
+      local tail = sub(ids, 16 * at - 3, 16 * at)
+      local place = find(content, tail, 1, true)
+      while place and (place % 16 ~= 13 or sub(content, place - 12, place + 3) ~= sub(ids, 16 * at - 15, 16 * at)) do
+        place = find(content, tail, place + 1, true)
+      end
+      if place then
+        skipped[at] = true
+        must_walk = true
+      end
+      at = at + 1
     end
   end
 end
@@ -203,6 +222,7 @@ local function walk()
   end
 end
 if must_walk then
+  if ARGV[9] == '' then return {'votes'} end
   walk()
   for _, known in ipairs(tables) do
     for at = known.first, known.last do
@@ -356,30 +376,41 @@ local function split_bucket(known, source, written)
   end
 end
 
+-- Adds ids `first` to `last` to parts of a bucket, but for those that are skipped.
+local function add_run(parts, first, last)
+  if must_walk then
+    for at = first, last do
+      if skipped[at] then
+        if first < at then parts[#parts + 1] = sub(ids, 16 * first - 15, 16 * at - 16) end
+        first = at + 1
+      end
+    end
+  end
+  if first <= last then parts[#parts + 1] = sub(ids, 16 * first - 15, 16 * last) end
+end
+
 local function add_ids(known)
   local grown, power, prefix = known.grown, known.grown_power, known.prefix
-  local modulus, written, added = 2 * power, {}, {}
+  local written, added = {}, {}
   for _, source in ipairs(known.split) do
     split_bucket(known, source, written)
   end
-  for at = known.first, known.last do
-    if not skipped[at] then
-      local high, middle, low = byte(ids, 16 * at - 2, 16 * at)
-      local bucket = (high * 65536 + middle * 256 + low) % modulus
-      if bucket >= grown then bucket = bucket - power end
-      local parts = written[bucket] or added[bucket]
-      if not parts then
-        parts = {}
-        added[bucket] = parts
-      end
-      parts[#parts + 1] = sub(ids, 16 * at - 15, 16 * at)
+  local numbers, ends = runs_of(known.first, known.last, grown, power)
+  local first = known.first
+  for run, bucket in ipairs(numbers) do
+    local parts = written[bucket]
+    if not parts then
+      parts = {}
+      added[bucket] = parts
     end
+    add_run(parts, first, ends[run])
+    first = ends[run] + 1
   end
   for bucket, parts in pairs(written) do
     call('SET', prefix .. bucket, table.concat(parts))
   end
   for bucket, parts in pairs(added) do
-    call('APPEND', prefix .. bucket, table.concat(parts))
+    if #parts > 0 then call('APPEND', prefix .. bucket, table.concat(parts)) end
   end
 end
 

@@ -2,9 +2,10 @@
 
 from binascii import unhexlify
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, count, groupby
 from operator import attrgetter, itemgetter
+from struct import unpack
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -18,6 +19,11 @@ _NEVER: Final = 1 << 62
 """Comes after every stamp."""
 _HEAD: Final = itemgetter(slice(len("01234567-89")))
 """What ids of the same 256 milliseconds begin with."""
+_ID: Final = 16
+"""Bytes of an id; the last of them are its hash, see count.lua."""
+_HASH: Final = 3
+_TURNED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+"""Makes of a byte the one whose bits are its own the other way round."""
 _pack: Final = msgspec.msgpack.Encoder().encode
 _SPELLING: Final = attrgetter("contest", "band", "record", "name", "album")
 """One spelling of one album: contest, band, album, shown band, shown album."""
@@ -28,11 +34,13 @@ class Packed(NamedTuple):
 
     Attributes:
         contests: the number of its votes by contest.
-        arguments: of the script, behind the positions.
+        sums: of the script's arguments, those behind the positions: the ids, and what the votes come to.
+        votes: gives the argument behind these, with every vote: few batches need it.
     """
 
     contests: dict[str, int]
-    arguments: tuple[bytes, bytes, bytes]
+    sums: tuple[bytes, bytes]
+    votes: Callable[[], bytes]
 
 
 def pack(votes: Sequence[LoggedVote]) -> Packed:
@@ -40,26 +48,30 @@ def pack(votes: Sequence[LoggedVote]) -> Packed:
     ids, kinds, ranks, stamps = _columns(votes)
     groups = dict(zip(dict.fromkeys(kinds), count()))
     group_of = list(map(groups.__getitem__, kinds))
-    tables = _tables(list(dict.fromkeys(ids)))
+    once = list(dict.fromkeys(ids))
+    tables = _tables(once)
     ordered = list(chain.from_iterable(tables.values()))
-    places = dict(zip(ordered, count()))
-    place_of = list(map(places.__getitem__, ids))
 
     columns = (group_of, ranks, stamps, ids)
-    copies = _copies(place_of) if len(ordered) < len(ids) else ()
+    copies = _copies(ids) if len(once) < len(ids) else ()
     sums = _sums(len(groups), *(_without(copies, column) for column in columns) if copies else columns)
     spellings = list(map(_SPELLING, groups))
     contests = _contests([spelling[0] for spelling in spellings], group_of)
     numbers = {contest: number for number, contest in enumerate(contests, start=1)}
     rows = [(numbers[spelling[0]], *spelling[1:], *row) for spelling, row in zip(spellings, sums, strict=True)]
     sizes = [(name, len(table)) for name, table in tables.items()]
+
+    def each() -> bytes:
+        places = dict(zip(ordered, count()))
+        return _pack((list(map(places.__getitem__, ids)), group_of, ranks, stamps))
+
     return Packed(
         contests,
         (
-            unhexlify("".join(ordered).encode().translate(None, b"-")),
+            _bytes_of(ordered),
             _pack((sizes, list(contests), rows, max(stamps, default=0))),
-            _pack((place_of, group_of, ranks, stamps)),
         ),
+        each,
     )
 
 
@@ -86,10 +98,10 @@ def _contests(groups: Sequence[str], group_of: Iterable[int]) -> dict[str, int]:
     return dict(contests)
 
 
-def _copies(place_of: Iterable[int]) -> list[int]:
+def _copies(ids: Iterable[str]) -> list[int]:
     """Where the batch has an id again, from the last to the first."""
-    first: dict[int, int] = {}
-    return [at for at, earlier in enumerate(map(first.setdefault, place_of, count())) if at != earlier][::-1]
+    first: dict[str, int] = {}
+    return [at for at, earlier in enumerate(map(first.setdefault, ids, count())) if at != earlier][::-1]
 
 
 def _without(places: Iterable[int], column: Sequence[Any]) -> list[Any]:
@@ -100,7 +112,7 @@ def _without(places: Iterable[int], column: Sequence[Any]) -> list[Any]:
 
 
 def _tables(ids: Sequence[str]) -> dict[str, list[str]]:
-    """The ids by the name of the table that remembers them.
+    """The ids by the name of the table that remembers them, in the order of their hashes' bits.
 
     Anonymous ids of a quarter of a second have one of their own, so that a batch's lie close together.
     """
@@ -111,7 +123,21 @@ def _tables(ids: Sequence[str]) -> dict[str, list[str]]:
             continue
         for head, some in groupby(found, _HEAD):
             tables.setdefault(f"{slot}.{head}", []).extend(some)
-    return tables
+    return {name: _by_bits(table) for name, table in tables.items()}
+
+
+def _by_bits(ids: Sequence[str]) -> list[str]:
+    """The ids in the order of their hashes' bits, the lowest first."""
+    turned, words = _bytes_of(ids).translate(_TURNED), bytearray(4 * len(ids))
+    for at in range(_HASH):
+        words[at::4] = turned[_ID - _HASH + at :: _ID]
+    bits = unpack(f"<{len(ids)}I", words)
+    return list(map(ids.__getitem__, sorted(range(len(ids)), key=bits.__getitem__)))
+
+
+def _bytes_of(ids: Iterable[str]) -> bytes:
+    """The ids one after the other, each of `_ID` bytes."""
+    return unhexlify("".join(ids).encode().translate(None, b"-"))
 
 
 def _sums(

@@ -60,8 +60,11 @@ class RedisStandings:
         """As `ProjectionStore.apply`. A dirty partition is wiped, and its stored position is then none."""
         ready = votes.prepared if isinstance(votes, LoggedVotes) else None
         batch = ready if isinstance(ready, Packed) else pack(votes)
+        arguments = (*(expected or ("", "", "")), *following, *batch.sums)
         with translated():
-            answer = self._count(partition, *(expected or ("", "", "")), *following, *batch.arguments)
+            answer = self._count(partition, *arguments, b"")
+            if answer[0] == b"votes":
+                answer = self._count(partition, *arguments, batch.votes())
             if answer[0] == b"dirty":
                 self._wipe(partition)
                 raise PositionMoved(None)
