@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -32,13 +33,15 @@ def main() -> int:
     others = busy()
     if others > 0.1:
         print(f"WARNING: others use {others:.0%} of this machine: the figures will be too low", flush=True)
+    seconds: dict[str, int] = {}
     run = {"at": datetime.now(UTC).isoformat(), "cpus": os.cpu_count(), "busy": others,
-           "python": platform.python_version(), "quick": options.quick}  # fmt: skip
+           "python": platform.python_version(), "quick": options.quick, "seconds": seconds}  # fmt: skip
     rows: list[Row] = []
     broken: list[str] = []
     for name, group in GROUPS.items():
         if options.row not in name:
             continue
+        started = time.monotonic()
         try:
             for row in group(options.quick):
                 rows.append(row)
@@ -46,8 +49,10 @@ def main() -> int:
         except Exception:  # noqa: BLE001 - the figures of the other groups are not to be lost
             traceback.print_exc()
             broken.append(name)
+        seconds[name] = round(time.monotonic() - started)
         write(rows, run)
     print("\n" + table(rows))
+    print("seconds: " + ", ".join(f"{name} {taken}" for name, taken in seconds.items()))
     for name in broken:
         print(f"the group {name} broke: its figures are not complete")
     return 0 if all(row.ok for row in rows) and not broken else 1

@@ -88,7 +88,7 @@ def archive_rows(repeats: int, votes: int) -> Iterator[Row]:
             server.values.append((cpu_seconds(mongo) - before) / votes * 1e6)
             read.values.append(limit("read", uri))
             compare.values.append(_compare(servers))
-            bare.values.append(limit("insert", uri, votes // 2, BATCH))  # it slows down with more: half is no kindness
+            bare.values.append(limit("insert", uri, votes // 4, BATCH))  # it slows down with more: fewer is no kindness
         yield share_of("archive, backlog", ours, bare, "votes/s", 0.8, "limit: bare insert_many")
         yield share_of("recount, archive compared", compare, read, "votes/s", 0.8, "limit: reading the collection")
         yield figure("archive, CPU a vote", cost.median, "us", "from the backlog")
