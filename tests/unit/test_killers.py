@@ -222,7 +222,7 @@ def test_a_position_outside_the_log_is_told_before_reading(offset: int) -> None:
 
 
 def test_what_was_read_behind_a_refused_batch_is_read_again() -> None:
-    """Batches of one reading that follow a refused one are dropped with it: they would leave a gap before them."""
+    """What was read while a batch was with the store is dropped when that is refused: there would be a gap before it."""
     log, store = MemoryStore(1), FakeStandings()
     projection = Projection(source := MemorySource(log), store, FakeWatch(), batch=1, worker=Inline())
     source.start(projection._positions)
@@ -232,7 +232,8 @@ def test_what_was_read_behind_a_refused_batch_is_read_again() -> None:
         if serials == (3, 4):
             store.lose()
         projection.step(0)
-    assert store.stored == {}, "the first was refused, and the second not tried"
+    projection.step(0)
+    assert store.stored == {}, "the second was refused, and the third, which had been read by then, not tried"
     while projection.step(0):
         pass
     assert store.tallies[0].counted == 4

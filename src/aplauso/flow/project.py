@@ -7,7 +7,7 @@ one: ask the store where it stands, go back there, and read again.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
 from typing import Final, NamedTuple, Protocol
@@ -27,8 +27,6 @@ POLL: Final = 0.5
 """Seconds that a poll waits for a record: how long a stop takes at most when nothing comes."""
 BATCH: Final = 5_000
 """Records applied together, at most: a store's step stays a matter of milliseconds."""
-ROUND: Final = 2
-"""Batches read together, at most, beside a worker: they share one look at the log's identity."""
 BACKOFF: Final = (0.05, 2.0)
 """Seconds between tries while a server is away: the first, doubled up to the last."""
 LOOK: Final = 2.0
@@ -118,7 +116,6 @@ class Projection:
         self._recent: deque[bool] = deque(maxlen=self._limit.window)
         self._lost = False
         self._worker = worker or Inline()
-        self._most = batch if worker is None else batch * ROUND
         self._beside = worker is not None
         self._flight: _Flight | None = None
         self._clock = clock
@@ -165,9 +162,9 @@ class Projection:
             self._settle(set())
             self._look()
         # While a batch is with the store, what has come is read, and nothing is waited for.
-        records = self._source.poll(0.0 if self._flight else timeout, self._most)
+        records = self._source.poll(0.0 if self._flight else timeout, self._batch)
         moved: set[int] = set()  # what of these partitions is in hand was read from the wrong place
-        for part in _parts(records, self._batch):
+        for part in stretches(records):
             self._project(part, moved)
         if not records or not self._beside:
             self._settle(moved)
@@ -278,10 +275,3 @@ class Projection:
 def _rejection(topic: str, record: Record, error: BadRecord) -> Rejection:
     place = Place(topic, record.partition, record.offset)
     return Rejection(place, error.reason, str(error), record.key, record.value)
-
-
-def _parts(records: Sequence[Record], batch: int) -> Iterator[Stretch]:
-    """The records by partition, in order, so many together at most."""
-    for part in stretches(records):
-        for at in range(0, len(part), batch):
-            yield part[at : at + batch]

@@ -14,6 +14,8 @@ from aplauso.wiring.distributed.redis import redis_settings
 from aplauso.wiring.parts import Projecting
 
 TALLY_GROUP: Final = "aplauso.tally"
+_BATCH: Final = 10_000
+"""A batch writes the lines of all its bands: with half as many votes, each costs Redis 2.0 us instead of 1.2."""
 _SWITCH_SECONDS: Final = 0.0005
 """How long a thread that decodes keeps one waiting that has to send or read a batch. With the interpreter's own 5 ms,
 Redis had nothing to do for a fifth of the time."""
@@ -31,4 +33,5 @@ def tally(settings: Settings, watch: Watch) -> Projecting:
             part.close()
 
     limit = RejectionLimit(settings.rejected_share)
-    return Projecting(Projection(source, store, watch, sink, limit, worker=worker), source, lambda: None, close)
+    projection = Projection(source, store, watch, sink, limit, _BATCH, worker)
+    return Projecting(projection, source, lambda: None, close)
