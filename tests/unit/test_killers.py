@@ -222,7 +222,7 @@ def test_a_position_outside_the_log_is_told_before_reading(offset: int) -> None:
 
 
 def test_what_was_read_behind_a_refused_batch_is_read_again() -> None:
-    """What was read while a batch was with the store is dropped when that is refused: there would be a gap before it."""
+    """What was read while a batch was with the store is dropped when that is refused: it would leave a gap."""
     log, store = MemoryStore(1), FakeStandings()
     projection = Projection(source := MemorySource(log), store, FakeWatch(), batch=1, worker=Inline())
     source.start(projection._positions)
