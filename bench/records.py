@@ -79,21 +79,14 @@ def backlog(world: World, topic: str, count: int, partitions: int = 12, kind: Ki
     """Makes a topic, if it is not there, and puts records into it in their order, from a process for each processor."""
     world.make_topic(topic, partitions)
     chunks = [range(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
-    with ProcessPoolExecutor(processors(), get_context("spawn"), _connect, (world.stack.kafka.bootstrap,)) as pool:
-        for made in [pool.submit(_produce, topic, chunk, partitions, kind) for chunk in chunks]:
+    bootstrap = world.stack.kafka.bootstrap
+    with ProcessPoolExecutor(processors(), get_context("spawn")) as pool:
+        for made in [pool.submit(_produce, bootstrap, topic, chunk, partitions, kind) for chunk in chunks]:
             made.result()
 
 
-def _connect(bootstrap: str) -> None:
-    global _through  # noqa: PLW0603 - a process of the pool has one producer for all its chunks
-    _through = producer(bootstrap)
-
-
-_through: Producer
-
-
-def _produce(topic: str, numbers: range, partitions: int, kind: Kind) -> None:
-    put(_through, topic, entries(numbers, partitions, kind))
+def _produce(bootstrap: str, topic: str, numbers: range, partitions: int, kind: Kind) -> None:
+    put(_shared(bootstrap), topic, entries(numbers, partitions, kind))
 
 
 def producer(bootstrap: str) -> Producer:
@@ -102,6 +95,10 @@ def producer(bootstrap: str) -> Producer:
         {"bootstrap.servers": bootstrap, "acks": "all", "compression.type": "lz4", "linger.ms": 20,
          "enable.idempotence": True, "queue.buffering.max.messages": 200_000}
     )  # fmt: skip
+
+
+_shared = cache(producer)
+"""A process of the pool has one producer for all its chunks."""
 
 
 def put(through: Producer, topic: str, records: Sequence[Entry]) -> None:

@@ -26,7 +26,7 @@ from aplauso.ports.stretch import Stretch, stretches
 POLL: Final = 0.5
 """Seconds that a poll waits for a record: how long a stop takes at most when nothing comes."""
 BATCH: Final = 5_000
-"""Records applied together, at most: a store's step stays a matter of milliseconds."""
+"""Records read and applied together, at most: a store's step stays a matter of milliseconds."""
 BACKOFF: Final = (0.05, 2.0)
 """Seconds between tries while a server is away: the first, doubled up to the last."""
 LOOK: Final = 2.0
@@ -90,7 +90,7 @@ class Projection:
         watch: is told what happens.
         sink: keeps rejected records; None for projections other than the tally, which only pass them over.
         limit: stops the projection when too many records are rejected.
-        batch: records that are applied together, at most.
+        batch: records that are read and applied together, at most.
         worker: runs the store's calls, one after the other.
         clock: seconds, growing, from any beginning: tells when it is time to look at the store again.
     """
@@ -159,7 +159,6 @@ class Projection:
         if self._lost:
             self._go_back()
         elif self._clock() - self._looked_at >= LOOK:
-            self._settle(set())
             self._look()
         # While a batch is with the store, what has come is read, and nothing is waited for.
         records = self._source.poll(0.0 if self._flight else timeout, self._batch)
@@ -183,6 +182,7 @@ class Projection:
 
     def _look(self) -> None:
         """A store that was wiped or put back is read into again, also where nothing comes that it could refuse."""
+        self._settle(set())
         self._looked_at, known = self._clock(), self._at.copy()
         for partition, stored in self._positions(list(known)).items():
             before = known[partition]

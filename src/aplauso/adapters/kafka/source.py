@@ -208,17 +208,15 @@ class KafkaSource:
     def _fetch(self, consumer: Consumer, timeout: float, limit: int) -> Future[Any] | None:
         """Waits for the next message and holds it with those that have come too; the group's callbacks run here.
 
-        Returns the question which topic it is that they came from, where there are any: it was asked after they came.
+        Returns what `_hold` does.
         """
         # Asked for many, the driver would wait for all of them: so for one, and then for what comes in a moment.
-        messages, asked = self._consume(consumer, 1, timeout), None
+        messages = self._consume(consumer, 1, timeout)
         if messages and limit > 1:
             moment = self._fetched_at + self._gather - time.monotonic()
             messages += self._consume(consumer, limit - 1, max(0.0, moment))
             self._fetched_at = time.monotonic()
-        if messages:
-            asked = self._topics.ask()  # the brokers answer while the messages are taken apart
-            self._hold(messages)
+        asked = self._hold(messages)
         if self._fault is not None:
             fault, self._fault = self._fault, None
             if isinstance(fault, Fatal):
@@ -234,14 +232,18 @@ class KafkaSource:
             self._fault = Unavailable(f"Kafka: {error.args[0]}")
             return []
 
-    def _hold(self, messages: list[AnyMessage]) -> None:
-        """Keeps the records of the partitions that this replica still has; remembers what has failed."""
+    def _hold(self, messages: list[AnyMessage]) -> Future[Any] | None:
+        """Keeps the records of the partitions that this replica still has; remembers what has failed.
+
+        Returns the question which topic the records came from, where there are any: it was asked after they came.
+        """
         # By identity: the driver's errors cannot be compared with None.
         failed = list(compress(messages, map(is_not, map(Message.error, messages), repeat(None))))
         for fault in map(fault_of, failed):
             if not isinstance(self._fault, Fatal):
                 self._fault = fault or self._fault
         good = [message for message in messages if message.error() is None] if failed else messages
+        asked = self._topics.ask() if good else None  # the brokers answer while the records are taken apart
         for stretch in to_stretches(good):
             guard = self._guards.get(stretch.partition)
             if guard is None:
@@ -250,6 +252,7 @@ class KafkaSource:
                 self._keep(stretch)
             else:
                 self._admit(guard, stretch)
+        return asked
 
     def _keep(self, stretch: Stretch) -> None:
         held = self._held.get(stretch.partition)

@@ -47,10 +47,11 @@ end
 
 local ids = ARGV[7]
 
--- The buckets of ids `first` to `last`, and with which id each of them ends.
-local function runs_of(first, last, buckets, power)
-  local numbers, ends = {}, {}
+-- The buckets that the batch's ids of a table lie in when it has so many, and with which id each of them ends.
+local function runs_of(known, buckets)
+  local numbers, ends, last = {}, {}, known.last
   if buckets == 1 then return {0}, {last} end
+  local power = power_of_two_up_to(buckets)
   local modulus = 2 * power
   local function bucket_of(at)
     local high, middle, low = byte(ids, 16 * at - 2, 16 * at)
@@ -58,7 +59,7 @@ local function runs_of(first, last, buckets, power)
     if bucket >= buckets then return bucket - power end
     return bucket
   end
-  local count, at = 0, first
+  local count, at = 0, known.first
   while at <= last do
     local bucket, step = bucket_of(at), 1
     while at + step <= last and bucket_of(at + step) == bucket do
@@ -130,7 +131,7 @@ local skipped = {}   -- by their places, the ids that are not to be added to the
 -- Looks for a table's ids among those that are remembered. They are searched by their ends, for ids of one time begin
 -- alike; what is found has to lie at a multiple of 16. This is the only step for each id, and so calls no function of ours.
 local function look_up(known)
-  local numbers, ends = runs_of(known.first, known.last, known.buckets, power_of_two_up_to(known.buckets))
+  local numbers, ends = runs_of(known, known.buckets)
   local keys = {}
   for run, bucket in ipairs(numbers) do keys[run] = known.prefix .. bucket end
   read_buckets(known, numbers, keys)
@@ -353,9 +354,11 @@ for _, contest in ipairs(contests) do
   if contest.new > 0 then call('SADD', CONTESTS, contest.name) end
 end
 
--- Deals the ids of a bucket out to the buckets that they belong in now; neighbours that stay together go as one.
+-- Deals the ids of a bucket out to the buckets that they belong in now; neighbours that stay together go as one. They
+-- lie in the order of their coming, so each is looked at: its bucket is worked out here, as a call for each would be dear.
 local function split_bucket(known, source, written)
-  local content, grown, power = known.content[source], known.grown, known.grown_power
+  local content, grown = known.content[source], known.grown
+  local power = power_of_two_up_to(grown)
   local modulus, from, into = 2 * power, 1, nil
   written[source] = {}
   for first = 1, #content, 16 do
@@ -390,12 +393,11 @@ local function add_run(parts, first, last)
 end
 
 local function add_ids(known)
-  local grown, power, prefix = known.grown, known.grown_power, known.prefix
-  local written, added = {}, {}
+  local prefix, written, added = known.prefix, {}, {}
   for _, source in ipairs(known.split) do
     split_bucket(known, source, written)
   end
-  local numbers, ends = runs_of(known.first, known.last, grown, power)
+  local numbers, ends = runs_of(known, known.grown)
   local first = known.first
   for run, bucket in ipairs(numbers) do
     local parts = written[bucket]
@@ -414,10 +416,7 @@ local function add_ids(known)
   end
 end
 
-for _, known in ipairs(kept) do
-  known.grown_power = power_of_two_up_to(known.grown)
-  add_ids(known)
-end
+for _, known in ipairs(kept) do add_ids(known) end
 forget(forgotten)
 for _, change in ipairs(changes) do
   in_chunks('HSET', change[1], change[2], 2)
