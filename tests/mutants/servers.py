@@ -67,7 +67,7 @@ REDIS: Final = (
     ),
     mutant(
         "Redis: an earlier layout is counted on", "adapters/redis/count.lua",
-        "call('HMGET', STATE, 'topic', 'upto',", "call('HMGET', STATE, 'topic', 'next',",
+        "call('HMGET', STATE, 'topic', 'passed',", "call('HMGET', STATE, 'topic', 'next',",
         system("redis_faults", "test_earlier_layouts_are_wiped_and_counted_anew"),
     ),
     mutant(
@@ -77,12 +77,12 @@ REDIS: Final = (
     ),
     mutant(
         "Redis: a large batch leaves the list of batches with a gap", "adapters/redis/count.lua",
-        "if #batch > BYTES then\n  call('DEL', RECENT)", "if #batch > BYTES then",
+        "else\n  call('DEL', RECENT)", "else",
         standings(_VALKEY, "a_reader_keeps_up"),
     ),
     mutant(
-        "Redis: a batch with repeats is shown to readers as if it had none", "adapters/redis/count.lua",
-        "local sums = ARGV[8]\nif must_walk then", "local sums = ARGV[8]\nif false then",
+        "Redis: a batch with repeats is counted as if it had none", "adapters/redis/count.lua",
+        "    contest.band_fields, contest.bands = fields_and_lines(bands[at], band_line)\n", "",
         standings(_VALKEY, "a_reader_keeps_up"),
     ),
     mutant(
@@ -132,8 +132,19 @@ REDIS: Final = (
     ),
     mutant(
         "Redis: the greatest spelling is shown", "adapters/redis/count.lua",
-        "if not stored or line.stamp < whole[4] or", "if not stored or line.stamp > whole[4] or",
+        "local is_earlier = stamp < stored_stamp", "local is_earlier = stamp > stored_stamp",
         standings(_VALKEY, "the_least_stamp_and_id_give_the_spelling"),
+    ),
+    mutant(
+        "Redis: of one moment the greatest id gives the spelling", "adapters/redis/count.lua",
+        "is_less(sub(line, from + 11, from + 46), sub(stored, from + 11, from + 46))",
+        "is_less(sub(stored, from + 11, from + 46), sub(line, from + 11, from + 46))",
+        standings(_VALKEY, "the_least_stamp_and_id_give_the_spelling"),
+    ),
+    mutant(
+        "Redis: of a batch's spellings the last is shown", "adapters/redis/lines.py",
+        "min((least, end), (other_least, other_end))", "max((least, end), (other_least, other_end))",
+        unit("redis_packing", "test_spellings_of_a_line_are_one"),
     ),
     mutant(
         "Redis: the partition's time does not move", "adapters/redis/count.lua",

@@ -1,7 +1,7 @@
 """A batch as count.lua takes it: what is added up before Redis is asked."""
 
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -16,11 +16,33 @@ from aplauso.ports.projection import LoggedVotes
 from contract.projection_suite import START, anonymous_id, keyed_id, log_of, vote
 
 
-def packed(*votes: Vote) -> tuple[bytes, Any, Any]:
-    """The arguments of the script, unpacked."""
+class Arguments(NamedTuple):
+    """The arguments of the script, unpacked; of each contest its name, its votes, and its lines by field."""
+
+    ids: bytes
+    tables: list[Any]
+    contests: list[Any]
+    latest: int
+    votes: Any
+
+
+def packed(*votes: Vote) -> Arguments:
     batch = pack(log_of(votes))
-    ids, sums = batch.sums
-    return ids, msgspec.msgpack.decode(sums), msgspec.msgpack.decode(batch.votes())
+    ids, sums, lines = batch.sums
+    tables, contests, latest = msgspec.msgpack.decode(sums)
+    at = 0
+
+    def cut(fields: list[str], lengths: list[int]) -> dict[str, Any]:
+        nonlocal at
+        found = {}
+        for field, length in zip(fields, lengths, strict=True):
+            found[field] = msgspec.msgpack.decode(lines[at : at + length])
+            at += length
+        return found
+
+    read = [[name, new, cut(*lines_of[:2]), cut(*lines_of[2:])] for name, new, *lines_of in contests]
+    assert at == len(lines)
+    return Arguments(ids, tables, read, latest, msgspec.msgpack.decode(batch.votes()))
 
 
 def test_a_copy_is_added_up_once() -> None:
@@ -30,13 +52,17 @@ def test_a_copy_is_added_up_once() -> None:
                 band=first.band, record=first.record)  # fmt: skip
     other = vote(3, id=keyed_id(0), contest="uno", rank=4, cast_at=START, name=first.name, album=first.album,
                  band=first.band, record=first.record)  # fmt: skip
-    ids, (tables, contests, groups, latest), detail = packed(first, copy, other)
-    assert ids == bytes.fromhex((other.id + first.id).replace("-", "")), "one is even, one odd"
-    assert (tables, contests, latest) == ([["k", 2]], ["uno"], START)
-    assert groups == [
-        [1, first.band, first.record, first.name, first.album, 2, 7, [START, min(first.id, other.id)]],
-    ]
-    assert detail == [[1, 1, 0], [0, 0, 0], [3, 9, 4], [START, START - 5, START]]
+    batch, least = packed(first, copy, other), min(first.id, other.id)
+    assert batch.ids == bytes.fromhex((other.id + first.id).replace("-", "")), "one is even, one odd"
+    assert (batch.tables, batch.latest) == ([["k", 2]], START)
+    assert batch.contests == [
+        [
+            "uno", 2, {first.band: [2, 7, START, least, first.band, first.name]},
+            {f"{len(first.band)}:{first.band}{first.record}": [2, START, least, first.band, first.record, first.album]},
+        ],
+    ]  # fmt: skip
+    groups = [[1, first.band, first.record, first.name, first.album]]
+    assert batch.votes == [groups, [1, 1, 0], [0, 0, 0], [3, 9, 4], [START, START - 5, START]]
     assert pack(log_of([first, copy, other])).contests == {"uno": 3}
 
 
@@ -46,15 +72,15 @@ def test_ids_lie_by_their_tables() -> None:
     assert edge % 256, "the edge of the slots lies within a quarter of a second"
     moments = [edge, edge - 1, START, edge + 1]
     votes = [vote(n, id=anonymous_id(moment, n)) for n, moment in enumerate(moments)] + [vote(9, id=keyed_id(9))]
-    ids, (tables, _, _, _), detail = packed(*votes)
+    batch = packed(*votes)
     slot, heads = START // SLOT_MS, [each.id[:11] for each in votes]
     assert heads[0] == heads[1] == heads[3] != heads[2]
-    assert tables == [
+    assert batch.tables == [
         ["k", 1], [f"{slot + 1}.{heads[0]}", 2], [f"{slot}.{heads[1]}", 1], [f"{slot}.{heads[2]}", 1],
     ]  # fmt: skip
     order = [votes[at].id for at in (4, 0, 3, 1, 2)]
-    assert ids.hex() == "".join(order).replace("-", "")
-    assert detail[0] == [1, 3, 4, 2, 0]
+    assert batch.ids.hex() == "".join(order).replace("-", "")
+    assert batch.votes[1] == [1, 3, 4, 2, 0]
 
 
 @pytest.mark.parametrize("buckets", [1, 2, 3, 5, 8, 13, 100, 1_000])
@@ -66,11 +92,9 @@ def test_ids_of_a_bucket_lie_side_by_side(buckets: int) -> None:
         bucket = int.from_bytes(vote_id[-3:]) % (2 * power)
         return bucket if bucket < buckets else bucket - power
 
-    ids, (tables, _, _, _), _ = packed(
-        *(vote(n, id=keyed_id(n) if n % 2 else anonymous_id(START, n)) for n in range(600))
-    )
-    each = [ids[at : at + 16] for at in range(0, len(ids), 16)]
-    assert [size for _, size in tables] == [300, 300]
+    batch = packed(*(vote(n, id=keyed_id(n) if n % 2 else anonymous_id(START, n)) for n in range(600)))
+    each = [batch.ids[at : at + 16] for at in range(0, len(batch.ids), 16)]
+    assert [size for _, size in batch.tables] == [300, 300]
     for table in (each[:300], each[300:]):
         runs = [bucket for bucket, _ in groupby(map(bucket_of, table))]
         assert len(runs) == len({*runs}) == min(buckets, len(runs))
@@ -78,7 +102,35 @@ def test_ids_of_a_bucket_lie_side_by_side(buckets: int) -> None:
 
 def test_an_empty_batch_is_packed() -> None:
     """A batch without votes names no table, contest or group."""
-    assert packed() == (b"", [[], [], [], 0], [[], [], [], []])
+    assert packed() == Arguments(b"", [], [], 0, [[], [], [], [], []])
+
+
+def test_spellings_of_a_line_are_one() -> None:
+    """Votes for one band and album in several spellings are one line of each, which shows the first voter's."""
+    spellings = [("Los Ángeles", "ÚNO"), ("LOS ÁNGELES", "Úno"), ("los ángeles", "úno")]
+    votes = [
+        vote(n, id=keyed_id(n), contest="uno", rank=n + 1, cast_at=START - (n == 1), band="los ángeles", record="úno",
+             name=name, album=album)
+        for n, (name, album) in enumerate(spellings)
+    ]  # fmt: skip
+    first = votes[1]
+    assert packed(*votes).contests == [
+        [
+            "uno", 3, {"los ángeles": [3, 6, first.cast_at, first.id, "los ángeles", "LOS ÁNGELES"]},
+            {"12:los ángelesúno": [3, first.cast_at, first.id, "los ángeles", "úno", "Úno"]},
+        ],
+    ]  # fmt: skip
+
+
+def test_numbers_of_a_line_lie_at_places_that_do_not_change() -> None:
+    """Whatever a line's votes, ranks and stamp are, the script finds them, and the id, where it looks for them."""
+    first = vote(1, id=keyed_id(1), contest="uno", rank=3, cast_at=START)
+    _, _, lines = pack(log_of([first])).sums
+    votes, ranks, stamp = (int.from_bytes(lines[at : at + 8]) for at in (2, 11, 20))
+    assert (votes, ranks, stamp, lines[30:66]) == (1, 3, START, first.id.encode())
+    album = lines[lines.rindex(b"\x96\xcf") :]
+    votes, stamp = (int.from_bytes(album[at : at + 8]) for at in (2, 11))
+    assert (votes, stamp, album[21:57]) == (1, START, first.id.encode())
 
 
 def test_columns_are_packed_as_the_votes_that_they_hold() -> None:

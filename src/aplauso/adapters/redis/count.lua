@@ -5,24 +5,26 @@
 --       4-6  the following topic, offset, epoch
 --       7    the batch's ids, each once, 16 bytes each, those of one table together, in the order of their hashes' bits, the
 --            lowest first: however many buckets the table has, those of one bucket then lie side by side
---       8    MessagePack: [tables, contests, groups, latest stamp]
---              tables  [name, number of its ids]
---              groups  one spelling of one album: [contest from 1, band, album, shown band, shown album, and of the first
---                      vote of each id: votes, sum of ranks, [least stamp, its least id]]
---       9    "", or MessagePack: [id, group, rank, stamp], each an array over all votes in the log's order; id and group
---            from 0
+--       8    MessagePack: [tables, contests, latest stamp]
+--              tables    [name, number of its ids]
+--              contests  [name, votes, fields of bands, lengths of their lines, fields of albums, lengths of theirs]: what the
+--                        first votes of each id come to
+--       9    those lines, one after the other
+--       10   "", or MessagePack: [groups, id, group, rank, stamp]
+--              groups    one spelling of one album: [contest from 1, band, album, name, title]
+--              the others are arrays over all votes in the log's order; id and group from 0
 -- Answers {"moved", topic, offset, epoch}, {"dirty"}, {"votes"} or {"applied", new votes by contest}.
 --
 -- The client adds up as if none of the ids were remembered. Where that holds, no vote is looked at here, only ids;
--- where it does not, the votes are walked one by one: {"votes"} asks for them, in argument 9, and nothing was done.
+-- where it does not, the votes are walked one by one: {"votes"} asks for them, in argument 10, and nothing was done.
 --
 -- Nothing is written before everything has been read, so that whatever can fail fails first; the first write
 -- marks the partition dirty and the last one clears the mark.
 
 local SLOT_MS = 600000
-local BATCHES, BYTES = 40, 16384   -- of the latest batches, for readers: how many are kept, and how large each may be
+local BATCHES, BYTES = 40, 32768   -- of the latest batches, for readers: how many are kept, and how large each may be
 
-local held = call('HMGET', STATE, 'topic', 'upto', 'epoch', 'time', 'dirty')
+local held = call('HMGET', STATE, 'topic', 'passed', 'epoch', 'time', 'dirty')
 -- Counts that belong to no position: somebody deleted the state alone, or they lie in an earlier layout.
 if held[5] or (not held[2] and call('EXISTS', IDS, CONTESTS) > 0) then
   return {'dirty'}
@@ -103,7 +105,7 @@ local function read_buckets(known, numbers, keys)
   end
 end
 
-local tables_of_batch, contests_of_batch, groups_of_batch, latest = unpack(cmsgpack.unpack(ARGV[8]), 1, 4)
+local tables_of_batch, contests_of_batch, latest = unpack(cmsgpack.unpack(ARGV[8]), 1, 3)
 local before = tonumber(held[4] or 0)   -- the partition's time before the batch
 local time = math.max(before, latest)
 local function oldest_at(moment) return floor(moment / SLOT_MS) - 1 end
@@ -168,28 +170,64 @@ local function is_less(id, other)
   return false
 end
 
-local groups = {}
-for at, row in ipairs(groups_of_batch) do
-  groups[at] = {
-    contest = row[1], band = row[2], album = row[3], shown_band = row[4], shown_album = row[5],
-    votes = row[6], ranks = row[7], stamp = row[8][1], id = row[8][2],
-  }
-end
-
 local function uuid(id)
   local hex = string.gsub(id, '.', function(char) return string.format('%02x', byte(char)) end)
   return table.concat({sub(hex, 1, 8), sub(hex, 9, 12), sub(hex, 13, 16), sub(hex, 17, 20), sub(hex, 21)}, '-')
 end
 
--- Adds the groups up anew, vote by vote in the log's order, and tells which ids are to be remembered.
+-- A contest: the votes that are new, and of bands and albums the fields that change, with what is added to their lines.
+local contests, lines_from = {}, 1
+local function cut(lengths)
+  local lines = {}
+  for at, length in ipairs(lengths) do
+    lines[at] = sub(ARGV[9], lines_from, lines_from + length - 1)
+    lines_from = lines_from + length
+  end
+  return lines
+end
+for at, row in ipairs(contests_of_batch) do
+  local bands = cut(row[4])
+  contests[at] = {
+    name = row[1], new = row[2], band_fields = row[3], bands = bands, album_fields = row[5], albums = cut(row[6]),
+  }
+end
+
+-- Adds a group to a line by its field.
+local function add(lines, field, group, tail)
+  local line = lines[field]
+  if not line then
+    line = {votes = 0, ranks = 0, stamp = math.huge}
+    lines[field] = line
+  end
+  line.votes, line.ranks = line.votes + group.votes, line.ranks + group.ranks
+  if group.stamp < line.stamp or (group.stamp == line.stamp and is_less(group.id, line.id)) then
+    line.stamp, line.id, line.tail = group.stamp, group.id, tail
+  end
+end
+
+local function fields_and_lines(lines, written)
+  local fields, values = {}, {}
+  for field, line in pairs(lines) do
+    fields[#fields + 1], values[#values + 1] = field, written(line)
+  end
+  return fields, values
+end
+
+local function band_line(line)
+  return struct.pack('>BBI8BI8BI8BB', 150, 207, line.votes, 207, line.ranks, 207, line.stamp, 217, 36) .. line.id .. line.tail
+end
+
+local function album_line(line)
+  return struct.pack('>BBI8BI8BB', 150, 207, line.votes, 207, line.stamp, 217, 36) .. line.id .. line.tail
+end
+
+-- Adds up anew, vote by vote in the log's order, and tells which ids are to be remembered.
 local function walk()
-  local id_of, group_of, rank_of, stamp_of = unpack(cmsgpack.unpack(ARGV[9]), 1, 4)
-  local table_of, added = {}, {}
+  local groups_of_batch, id_of, group_of, rank_of, stamp_of = unpack(cmsgpack.unpack(ARGV[10]), 1, 5)
+  local groups, table_of, added = {}, {}, {}
+  for at = 1, #groups_of_batch do groups[at] = {votes = 0, ranks = 0, stamp = math.huge, least = {}} end
   for _, known in ipairs(tables) do
     for at = known.first, known.last do table_of[at] = known end
-  end
-  for _, group in ipairs(groups) do
-    group.votes, group.ranks, group.stamp, group.least = 0, 0, math.huge, {}
   end
   local now = before
   local oldest_now = oldest_at(now)
@@ -214,16 +252,31 @@ local function walk()
   for at = 1, #ids / 16 do
     if not added[at] then skipped[at] = true end
   end
-  for _, group in ipairs(groups) do
-    group.id = nil
-    for _, at in ipairs(group.least) do
-      local id = uuid(sub(ids, 16 * at - 15, 16 * at))
+
+  local bands, albums = {}, {}   -- contest -> lines by field
+  for at, contest in ipairs(contests) do
+    contest.new, bands[at], albums[at] = 0, {}, {}
+  end
+  for at, row in ipairs(groups_of_batch) do
+    local group, contest = groups[at], row[1]
+    for _, place in ipairs(group.least) do
+      local id = uuid(sub(ids, 16 * place - 15, 16 * place))
       if not group.id or is_less(id, group.id) then group.id = id end
     end
+    if group.votes > 0 then
+      local band, album, name, title = unpack(row, 2)
+      contests[contest].new = contests[contest].new + group.votes
+      add(bands[contest], band, group, cmsgpack.pack(band, name))
+      add(albums[contest], #band .. ':' .. band .. album, group, cmsgpack.pack(band, album, title))
+    end
+  end
+  for at, contest in ipairs(contests) do
+    contest.band_fields, contest.bands = fields_and_lines(bands[at], band_line)
+    contest.album_fields, contest.albums = fields_and_lines(albums[at], album_line)
   end
 end
 if must_walk then
-  if ARGV[9] == '' then return {'votes'} end
+  if ARGV[10] == '' then return {'votes'} end
   walk()
   for _, known in ipairs(tables) do
     for at = known.first, known.last do
@@ -268,53 +321,42 @@ end
 
 -- Standings -----------------------------------------------------------------------------------------------
 
-local contests = {}   -- contest -> the lines of bands and of albums that the batch changes
-for at, name in ipairs(contests_of_batch) do
-  contests[at] = {name = name, new = 0, bands = {}, albums = {}}
+-- Lines are MessagePack whose numbers lie at places that do not change, and are added to without being unpacked.
+local BAND, ALBUM = '>I8xI8xI8', '>I8xI8'   -- from the third byte: votes, ranks, stamp; votes, stamp
+local BAND_STAMP, ALBUM_STAMP = 20, 11      -- where the stamp begins, with its tag; the id comes 11 bytes later
+
+-- Whichever of two lines' votes came first, from its stamp on: stamp, id, spelling.
+local function first_of(stored, line, stored_stamp, stamp, from)
+  local is_earlier = stamp < stored_stamp
+  if stamp == stored_stamp then
+    is_earlier = is_less(sub(line, from + 11, from + 46), sub(stored, from + 11, from + 46))
+  end
+  return sub(is_earlier and line or stored, from)
 end
 
-local function add(lines, field, empty, votes_at, group, text)
-  local line = lines[field]
-  if not line then
-    line = {empty = empty, votes = 0, ranks = 0, stamp = math.huge, votes_at = votes_at}
-    lines[field] = line
-  end
-  line.votes, line.ranks = line.votes + group.votes, line.ranks + group.ranks
-  if group.stamp < line.stamp or (group.stamp == line.stamp and is_less(group.id, line.id)) then
-    line.stamp, line.id, line.text = group.stamp, group.id, text
-  end
+local function merged_band(stored, line)
+  local votes, ranks, stamp = struct.unpack(BAND, line, 3)
+  local stored_votes, stored_ranks, stored_stamp = struct.unpack(BAND, stored, 3)
+  return struct.pack('>BBI8BI8', 150, 207, stored_votes + votes, 207, stored_ranks + ranks)
+    .. first_of(stored, line, stored_stamp, stamp, BAND_STAMP)
 end
 
-for _, group in ipairs(groups) do
-  local contest = contests[group.contest]
-  contest.new = contest.new + group.votes
-  if group.votes > 0 then
-    local band, album = group.band, group.album
-    add(contest.bands, band, {band, 0, 0}, 2, group, group.shown_band)
-    add(contest.albums, #band .. ':' .. band .. album, {band, album, 0}, 3, group, group.shown_album)
-  end
-end
-
--- The stored line with the batch's added to it; positions 4, 5 and 6 hold the spelling.
-local function merged(stored, line)
-  local whole = stored and cmsgpack.unpack(stored) or line.empty
-  whole[line.votes_at] = whole[line.votes_at] + line.votes
-  if line.votes_at == 2 then whole[3] = whole[3] + line.ranks end
-  if not stored or line.stamp < whole[4] or (line.stamp == whole[4] and is_less(line.id, whole[5])) then
-    whole[4], whole[5], whole[6] = line.stamp, line.id, line.text
-  end
-  return cmsgpack.pack(whole)
+local function merged_album(stored, line)
+  local votes, stamp = struct.unpack(ALBUM, line, 3)
+  local stored_votes, stored_stamp = struct.unpack(ALBUM, stored, 3)
+  return struct.pack('>BBI8', 150, 207, stored_votes + votes) .. first_of(stored, line, stored_stamp, stamp, ALBUM_STAMP)
 end
 
 local changes = {}   -- {key, {field, value, field, value, …}}
-local function read_changes(key, lines)
-  local fields, changed = {}, {}
-  for field in pairs(lines) do fields[#fields + 1] = field end
+local function read_changes(key, fields, lines, merged)
+  local changed = {}
   for first = 1, #fields, CHUNK do
     local last = math.min(first + CHUNK - 1, #fields)
     local stored = call('HMGET', key, unpack(fields, first, last))
     for at = first, last do
-      changed[2 * at - 1], changed[2 * at] = fields[at], merged(stored[at - first + 1], lines[fields[at]])
+      local line, before_it = lines[at], stored[at - first + 1]
+      if before_it then line = merged(before_it, line) end
+      changed[2 * at - 1], changed[2 * at] = fields[at], line
     end
   end
   if #fields > 0 then changes[#changes + 1] = {key, changed} end
@@ -322,27 +364,35 @@ end
 
 local new = {}
 for at, contest in ipairs(contests) do
-  read_changes(PREFIX .. 'b:' .. contest.name, contest.bands)
-  read_changes(PREFIX .. 'a:' .. contest.name, contest.albums)
+  read_changes(PREFIX .. 'b:' .. contest.name, contest.band_fields, contest.bands, merged_band)
+  read_changes(PREFIX .. 'a:' .. contest.name, contest.album_fields, contest.albums, merged_album)
   call('SISMEMBER', CONTESTS, contest.name)
   new[at] = contest.new
 end
 
--- What takes a reader from the standings before this batch to those after it.
-local sums = ARGV[8]
-if must_walk then
-  local rows = {}
-  for _, group in ipairs(groups) do
-    if group.votes > 0 then
-      rows[#rows + 1] = {
-        group.contest, group.band, group.album, group.shown_band, group.shown_album,
-        group.votes, group.ranks, {group.stamp, group.id},
-      }
-    end
-  end
-  sums = cmsgpack.pack({tables_of_batch, contests_of_batch, rows, latest})
+local function size_of(lines)
+  local size = 0
+  for _, line in ipairs(lines) do size = size + #line end
+  return size
 end
-local batch = '\151' .. cmsgpack.pack(unpack(ARGV, 1, 6)) .. sums   -- an array of seven
+
+-- MessagePack of lines, which are MessagePack: an array is a header with them behind it.
+local function array_of(lines)
+  return '\221' .. struct.pack('>I4', #lines) .. table.concat(lines)
+end
+
+-- What takes a reader from the standings before this batch to those after it; nothing where there is too much of it.
+local function recent_batch()
+  local size = 0
+  for _, contest in ipairs(contests) do size = size + size_of(contest.bands) + size_of(contest.albums) end
+  if size > BYTES then return nil end
+  local parts = {'\151' .. cmsgpack.pack(unpack(ARGV, 1, 6)) .. '\221' .. struct.pack('>I4', #contests)}   -- an array of seven
+  for _, contest in ipairs(contests) do
+    parts[#parts + 1] = '\147' .. cmsgpack.pack(contest.name) .. array_of(contest.bands) .. array_of(contest.albums)
+  end
+  return table.concat(parts)
+end
+local batch = recent_batch()
 call('LLEN', RECENT)
 
 -- Writing -------------------------------------------------------------------------------------------------
@@ -421,12 +471,12 @@ forget(forgotten)
 for _, change in ipairs(changes) do
   in_chunks('HSET', change[1], change[2], 2)
 end
-if #batch > BYTES then
-  call('DEL', RECENT)
-else
+if batch then
   call('RPUSH', RECENT, batch)
   call('LTRIM', RECENT, -BATCHES, -1)
+else
+  call('DEL', RECENT)
 end
-call('HSET', STATE, 'topic', ARGV[4], 'upto', ARGV[5], 'epoch', ARGV[6], 'time', string.format('%.0f', time))
+call('HSET', STATE, 'topic', ARGV[4], 'passed', ARGV[5], 'epoch', ARGV[6], 'time', string.format('%.0f', time))
 call('HDEL', STATE, 'dirty')
 return {'applied', new}

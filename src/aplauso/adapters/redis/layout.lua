@@ -1,20 +1,23 @@
 -- How a partition lies in Redis; put in front of each of the scripts.
 --
---   aplauso:{p3}:state       hash: topic, upto, epoch (the position), time (the latest stamp), dirty
+--   aplauso:{p3}:state       hash: topic, passed, epoch (the position), time (the latest stamp), dirty
 --   aplauso:{p3}:absent      never there: naming it makes a slot on the move answer TRYAGAIN, on both of its nodes
 --   aplauso:{p3}:ids         hash: table of remembered ids -> how many; "k" for those of keys, or, for anonymous ones, their
 --                            ten-minute slot and the quarter of a second in it, as "2976310.019ab3c4-d5"
 --   aplauso:{p3}:i:k:17      string: bucket 17 of table k, its ids of 16 bytes one after the other
 --   aplauso:{p3}:contests    set: ids of contests
---   aplauso:{p3}:b:<contest> hash: band -> MessagePack of [band, votes, rank_sum, cast_at, id, name]
---   aplauso:{p3}:a:<contest> hash: band and album -> MessagePack of [band, album, votes, cast_at, id, title]
+--   aplauso:{p3}:b:<contest> hash: band -> MessagePack of [votes, rank_sum, cast_at, id, band, name]
+--   aplauso:{p3}:a:<contest> hash: band and album -> MessagePack of [votes, cast_at, id, band, album, title]
 --   aplauso:{p3}:recent      list: the latest batches, each from where the one in front of it ends; MessagePack of
---                            [topic, upto, epoch, the same behind the batch, its sums as argument 8 of count.lua]
+--                            [topic, passed, epoch, the same behind the batch, contests], each of these [contest, bands,
+--                            albums]: what was added to their lines, in the same form
 --
+-- Numbers of a line are of eight bytes each, whatever their size: a script adds to them in their places (docs/adr/0013).
 -- Tables grow by linear hashing (Litwin, 1980): the number of buckets follows from the number of ids alone.
 --
--- The first layout had more buckets and called `upto` `offset`, the second had one table for each slot and called it
--- `next`: no layout finds a position in another, and a partition of counts without a position is wiped and counted anew.
+-- The first layout had more buckets and called `passed` `offset`, the second had one table for each slot and called it
+-- `next`, the third had numbers of any size in a line and called it `upto`: no layout finds a position in another, and a
+-- partition of counts without a position is wiped and counted anew.
 
 local call = redis.call
 local STATE = KEYS[1]

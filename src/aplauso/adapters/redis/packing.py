@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from aplauso.adapters.redis.lines import Least, changes_and_lines
 from aplauso.domain.slots import by_slot
 from aplauso.domain.vote import Vote
 from aplauso.ports.projection import LoggedVote, LoggedVotes
@@ -34,12 +35,12 @@ class Packed(NamedTuple):
 
     Attributes:
         contests: the number of its votes by contest.
-        sums: of the script's arguments, those behind the positions: the ids, and what the votes come to.
+        sums: of the script's arguments, those behind the positions: the ids, what the votes come to, and its lines.
         votes: gives the argument behind these, with every vote: few batches need it.
     """
 
     contests: dict[str, int]
-    sums: tuple[bytes, bytes]
+    sums: tuple[bytes, bytes, bytes]
     votes: Callable[[], bytes]
 
 
@@ -57,22 +58,15 @@ def pack(votes: Sequence[LoggedVote]) -> Packed:
     sums = _sums(len(groups), *(_without(copies, column) for column in columns) if copies else columns)
     spellings = list(map(_SPELLING, groups))
     contests = _contests([spelling[0] for spelling in spellings], group_of)
-    numbers = {contest: number for number, contest in enumerate(contests, start=1)}
-    rows = [(numbers[spelling[0]], *spelling[1:], *row) for spelling, row in zip(spellings, sums, strict=True)]
     sizes = [(name, len(table)) for name, table in tables.items()]
+    changes, lines = changes_and_lines(contests, spellings, sums)
 
     def each() -> bytes:
-        places = dict(zip(ordered, count()))
-        return _pack((list(map(places.__getitem__, ids)), group_of, ranks, stamps))
+        places, numbers = dict(zip(ordered, count())), dict(zip(contests, count(1)))
+        rows = [(numbers[contest], *texts) for contest, *texts in spellings]
+        return _pack((rows, list(map(places.__getitem__, ids)), group_of, ranks, stamps))
 
-    return Packed(
-        contests,
-        (
-            _bytes_of(ordered),
-            _pack((sizes, list(contests), rows, max(stamps, default=0))),
-        ),
-        each,
-    )
+    return Packed(contests, (_bytes_of(ordered), _pack((sizes, changes, max(stamps, default=0))), lines), each)
 
 
 def _columns(votes: Sequence[LoggedVote]) -> tuple[Sequence[str], Sequence[Any], Sequence[int], Sequence[int]]:
@@ -142,8 +136,8 @@ def _bytes_of(ids: Iterable[str]) -> bytes:
 
 def _sums(
     groups: int, group_of: Sequence[int], ranks: Sequence[int], stamps: Sequence[int], ids: Sequence[str]
-) -> Iterable[tuple[int, int, tuple[int, str]]]:
-    """Of each group the votes, the sum of their ranks, the least stamp and its least id."""
+) -> Iterable[tuple[int, int, Least]]:
+    """What each group comes to."""
     votes, rank_sums, least, least_ids = [0] * groups, [0] * groups, [_NEVER] * groups, [""] * groups
     for group, number in Counter(group_of).items():
         votes[group] = number

@@ -5,7 +5,7 @@
 -- Answers {topic, offset, epoch, contest, bands, albums, contest, bands, albums, …}, each of bands and albums one
 -- MessagePack array; nothing for a partition that has no position, or is dirty and therefore about to be wiped.
 
-local held = call('HMGET', STATE, 'topic', 'upto', 'epoch', 'dirty')
+local held = call('HMGET', STATE, 'topic', 'passed', 'epoch', 'dirty')
 if held[4] or not held[2] then
   return {}
 end

@@ -22,7 +22,7 @@ from aplauso.domain.tally import AlbumTally, Bands, BandTally, Spelling
 from aplauso.ports.projection import Applied, LoggedVote, LoggedVotes
 from aplauso.ports.standings import PartitionStandings
 
-_POSITION: Final = ("topic", "upto", "epoch")
+_POSITION: Final = ("topic", "passed", "epoch")
 _STATE: Final = (*_POSITION, "dirty")
 
 
@@ -93,36 +93,31 @@ def _position(state: Sequence[bytes | None]) -> Position | None:
 class _Band(msgspec.Struct, array_like=True, gc=False):
     """A value of a contest's hash of bands."""
 
-    band: str
     votes: int
     rank_sum: int
     cast_at: int
     id: str
+    band: str
     shown: str
 
 
 class _Album(msgspec.Struct, array_like=True, gc=False):
     """A value of a contest's hash of albums."""
 
-    band: str
-    album: str
     votes: int
     cast_at: int
     id: str
+    band: str
+    album: str
     shown: str
 
 
-class _Sum(msgspec.Struct, array_like=True, gc=False):
-    """What a batch added to one album of one band; `contest` is the number of its name, from 1."""
+class _Changes(msgspec.Struct, array_like=True, gc=False):
+    """What a batch added to the lines of a contest."""
 
-    contest: int
-    band: str
-    album: str
-    shown_band: str
-    shown_album: str
-    votes: int
-    rank_sum: int
-    least: tuple[int, str]
+    contest: str
+    bands: list[_Band]
+    albums: list[_Album]
 
 
 _Place = tuple[str, str, str]
@@ -133,20 +128,20 @@ class _Batch(msgspec.Struct, array_like=True):
     """A value of a partition's list of recent batches."""
 
     topic: str
-    upto: str
+    passed: str
     epoch: str
     next_topic: str
-    next_upto: str
+    next_passed: str
     next_epoch: str
-    sums: tuple[msgspec.Raw, list[str], list[_Sum], int]
+    contests: list[_Changes]
 
     @property
     def start(self) -> _Place:
-        return self.topic, self.upto, self.epoch
+        return self.topic, self.passed, self.epoch
 
     @property
     def end(self) -> _Place:
-        return self.next_topic, self.next_upto, self.next_epoch
+        return self.next_topic, self.next_passed, self.next_epoch
 
 
 _bands: Final = msgspec.msgpack.Decoder(list[_Band]).decode
@@ -277,19 +272,13 @@ class _Known:
         for batch in map(_batch, reversed(batches)):
             # A recount passes the same positions with the same standings, so whoever wrote the batch, it follows.
             end = end or batch.end
-            _, contests, sums, _ = batch.sums
-            self._add(one for one in sums if contests[one.contest - 1] == self._contest)
+            for changes in batch.contests:
+                if changes.contest == self._contest:
+                    self.lines.add(changes.bands, changes.albums)
             if batch.start == here:
                 self.states[partition] = [*(value.encode() for value in end), None]
                 return True
         return False
-
-    def _add(self, sums: Iterable[_Sum]) -> None:
-        bands, albums = [], []
-        for one in sums:
-            bands.append(_Band(one.band, one.votes, one.rank_sum, *one.least, one.shown_band))
-            albums.append(_Album(one.band, one.album, one.votes, *one.least, one.shown_album))
-        self.lines.add(bands, albums)
 
 
 class _Lines:

@@ -1,6 +1,6 @@
 -- Wipes a partition that is dirty or has lost its position; does nothing to another. KEYS: state, absent.
 
-if call('HEXISTS', STATE, 'dirty') == 0 and call('HEXISTS', STATE, 'upto') == 1 then
+if call('HEXISTS', STATE, 'dirty') == 0 and call('HEXISTS', STATE, 'passed') == 1 then
   return 0
 end
 -- By the first layout's load, whose buckets are the more: names of ours are among theirs.
