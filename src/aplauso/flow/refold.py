@@ -77,9 +77,12 @@ class Folds(Protocol):
 def fold_here(log: LogReader, stops: Mapping[int, Stops], told: Told) -> Iterator[Folded]:
     """As `Folds`: one after the other in this process, the next records being read meanwhile."""
     with ahead(_stretches(log, stops)) as chunks:
-        taken = ByStretch(chunks)
-        for partition, both in stops.items():
-            yield _Partition(log.partitions, partition, told).fold(both, taken)
+        yield from _folded(chunks, log.partitions, stops, told)
+
+
+def fold_in_turn(log: LogReader, stops: Mapping[int, Stops], told: Told) -> Iterator[Folded]:
+    """As `Folds`: read and folded in turn, where no processor is idle that could read meanwhile."""
+    return _folded(_stretches(log, stops), log.partitions, stops, told)
 
 
 def new_votes(log: LogReader, partition: int, stop: int) -> Iterator[Vote]:
@@ -107,6 +110,12 @@ def _stretches(log: LogReader, stops: Mapping[int, Stops]) -> Generator[Chunk, N
             if start < stop:
                 for records in log.read(partition, start, stop):
                     yield (partition, is_second), records
+
+
+def _folded(chunks: Iterator[Chunk], partitions: int, stops: Mapping[int, Stops], told: Told) -> Iterator[Folded]:
+    taken = ByStretch(chunks)
+    for partition, both in stops.items():
+        yield _Partition(partitions, partition, told).fold(both, taken)
 
 
 class ByStretch:

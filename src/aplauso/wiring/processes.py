@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from aplauso.domain.errors import Unavailable, WrongLog
 from aplauso.flow.garbage import rarely_collected
-from aplauso.flow.refold import Folded, Stops, Told, fold_here
+from aplauso.flow.refold import Folded, Stops, Told, fold_here, fold_in_turn
 from aplauso.ports.log import LogReader
 
 _WORTH: Final = 50_000
@@ -117,7 +117,7 @@ def _fold(work: _Work) -> Folded:
     if (topic := log.topic()) != work.topic:
         raise WrongLog(f"the log was made anew: its id is {topic}, no longer {work.topic}")
     with rarely_collected():
-        [folded] = fold_here(log, {work.partition: work.stops}, partial(_add, _here.read))
+        [folded] = fold_in_turn(log, {work.partition: work.stops}, partial(_add, _here.read))
     return folded
 
 

@@ -14,8 +14,9 @@ from aplauso.adapters.kafka.topics import Topics
 from aplauso.domain.errors import Unavailable, WrongLog
 from aplauso.ports.log import Record
 
-CHUNK: Final = 50_000
-"""Messages read together, at most: they share one look at the topic's identity."""
+CHUNK: Final = 10_000
+"""Messages read together, at most: they share one look at the topic's identity. With five times as many the fold took a
+fifth more of the processor: what has just been read lies in its caches no longer."""
 _SILENCE_SECONDS: Final = 15.0
 """After so long without a message that has to be there, the log is called away."""
 
@@ -60,8 +61,11 @@ class KafkaReader:
         consumer, self._idle = self._idle or _consumer(self._settings), None
         try:
             for messages in _read(consumer, TopicPartition(self._settings.topic, partition, start), stop):
-                self.topic()  # what was fetched before this answer comes from this topic, not from one made later
-                yield to_stretch(messages)
+                # What was fetched before the answer comes from this topic, not from one made later.
+                asked = self._topics.ask()
+                stretch = to_stretch(messages)
+                self._topics.check(self._topic, asked)
+                yield stretch
         except BaseException:
             _close(consumer)
             raise
