@@ -214,7 +214,8 @@ local function fields_and_lines(lines, written)
 end
 
 local function band_line(line)
-  return struct.pack('>BBI8BI8BI8BB', 150, 207, line.votes, 207, line.ranks, 207, line.stamp, 217, 36) .. line.id .. line.tail
+  return struct.pack('>BBI8BI8BI8BB', 150, 207, line.votes, 207, line.ranks, 207, line.stamp, 217, 36)
+    .. line.id .. line.tail
 end
 
 local function album_line(line)
@@ -344,7 +345,8 @@ end
 local function merged_album(stored, line)
   local votes, stamp = struct.unpack(ALBUM, line, 3)
   local stored_votes, stored_stamp = struct.unpack(ALBUM, stored, 3)
-  return struct.pack('>BBI8', 150, 207, stored_votes + votes) .. first_of(stored, line, stored_stamp, stamp, ALBUM_STAMP)
+  return struct.pack('>BBI8', 150, 207, stored_votes + votes)
+    .. first_of(stored, line, stored_stamp, stamp, ALBUM_STAMP)
 end
 
 local changes = {}   -- {key, {field, value, field, value, …}}
@@ -386,7 +388,8 @@ local function recent_batch()
   local size = 0
   for _, contest in ipairs(contests) do size = size + size_of(contest.bands) + size_of(contest.albums) end
   if size > BYTES then return nil end
-  local parts = {'\151' .. cmsgpack.pack(unpack(ARGV, 1, 6)) .. '\221' .. struct.pack('>I4', #contests)}   -- an array of seven
+  -- An array of seven.
+  local parts = {'\151' .. cmsgpack.pack(unpack(ARGV, 1, 6)) .. '\221' .. struct.pack('>I4', #contests)}
   for _, contest in ipairs(contests) do
     parts[#parts + 1] = '\147' .. cmsgpack.pack(contest.name) .. array_of(contest.bands) .. array_of(contest.albums)
   end
