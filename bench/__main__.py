@@ -15,7 +15,7 @@ from bench.harness import Row, busy, table, write
 GROUPS: dict[str, Callable[[bool], Iterator[Row]]] = {
     **distributed.GROUPS,
     "tally": lambda quick: drain.tally_rows(*((2, 200_000) if quick else (5, 1_000_000))),
-    "archive": lambda quick: drain.archive_rows(*((2, 20_000) if quick else (3, 200_000))),
+    "archive": lambda quick: drain.archive_rows(*((2, 20_000) if quick else (4, 200_000))),
     "board": lambda quick: board.rows(*((1_000, 3, 2) if quick else (10_000, 10, 3))),
     "growth-bands": lambda quick: growth.bands_rows(20_000 if quick else 100_000),
     "growth-partitions": lambda quick: growth.partitions_rows(20_000 if quick else 200_000),

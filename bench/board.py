@@ -3,7 +3,7 @@
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from bench.harness import Row, Samples, at_least, at_most, cpu_seconds, memory_mb
@@ -21,13 +21,12 @@ def rows(viewers: int, seconds: int, repeats: int) -> Iterator[Row]:
         servers.begin("collector", "gateway", "tally", "archive", "board")
         frames, core = Samples(), Samples()
         before = memory_mb(servers.pid("board"))
-        with voting(servers, seconds * repeats * 3 + 60):
-            for number in range(repeats):
-                least, busy, memory = _watch(servers, viewers, seconds)
+        with voting(servers, seconds * repeats * 3 + 60), _watching(servers, viewers, seconds) as watch:
+            for _ in range(repeats):
+                least, busy = watch()
                 frames.values.append(least / seconds)
                 core.values.append(busy)
-                if number == 0:
-                    share = (memory - before) * 1024 / viewers
+            share = (memory_mb(servers.pid("board")) - before) * 1024 / viewers
         note = f"{viewers:,} viewers, {PACE:,} votes/s"
         yield at_least("board, frames of the slowest viewer", frames, "a second", 1, note)
         yield at_most("board, share of a core", core, "cores", 0.6, note)
@@ -36,8 +35,12 @@ def rows(viewers: int, seconds: int, repeats: int) -> Iterator[Row]:
         servers.recount()
 
 
-def _watch(servers: World, viewers: int, seconds: int) -> tuple[int, float, float]:
-    """The frames of the viewer that got fewest, the share of a core that the board took, and its memory in MiB."""
+@contextmanager
+def _watching(servers: World, viewers: int, seconds: int) -> Iterator[Callable[[], tuple[int, float]]]:
+    """Viewers for as long as the block runs; gives what watches them for some seconds.
+
+    That returns the frames of the viewer that got fewest, and the share of a core that the board took.
+    """
     path, port = f"/v1/contests/{CONTEST}/standings/stream", servers.stack.ports["board"]
     argv = [sys.executable, "-m", "bench.viewers", str(port), path, str(viewers // PROCESSES), str(seconds)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -45,17 +48,21 @@ def _watch(servers: World, viewers: int, seconds: int) -> tuple[int, float, floa
     try:
         for client in clients:
             assert client.stdout.readline() == "ready\n"
-        board = servers.pid("board")
-        before = cpu_seconds(board)
-        for client in clients:
-            client.stdin.write("go\n")
-            client.stdin.flush()
-        answers = [client.stdout.readline().split() for client in clients]
-        return min(int(answer[0]) for answer in answers), (cpu_seconds(board) - before) / seconds, memory_mb(board)
+        yield lambda: _watch(clients, servers.pid("board"), seconds)
     finally:
         for client in clients:
             client.kill()
             client.communicate()
+
+
+def _watch(clients: Iterable[subprocess.Popen[str]], board: int, seconds: int) -> tuple[int, float]:
+    before = cpu_seconds(board)
+    for client in clients:
+        assert client.stdin
+        client.stdin.write("go\n")
+        client.stdin.flush()
+    answers = [client.stdout.readline().split() for client in clients if client.stdout]
+    return min(int(answer[0]) for answer in answers), (cpu_seconds(board) - before) / seconds
 
 
 @contextmanager

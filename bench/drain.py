@@ -13,6 +13,8 @@ from bench.world import World, limit, measured, rate_until, wait_until, world
 
 BATCH = 5_000
 """Documents of an insert_many beside the archive's. The archive sends fewer, for its memory's sake."""
+COMPARED = 3
+"""How often the archive is compared."""
 
 
 def tally_rows(repeats: int, votes: int) -> Iterator[Row]:
@@ -23,9 +25,9 @@ def tally_rows(repeats: int, votes: int) -> Iterator[Row]:
         ours, fold, alone, bare = Samples(), Samples(), Samples(), Samples()
         cost = {"tally": Samples(), "redis": Samples()}
         for _ in range(repeats):
-            bare.values.append(limit("consume", servers.stack.kafka.bootstrap, "votes", votes))
             servers.forget()
             ours.values.append(_drain_tally(servers, "votes", votes, cost))
+            bare.values.append(limit("consume", servers.stack.kafka.bootstrap, "votes", votes))
             fold.values.append(_fold(servers, votes, processors()))
             alone.values.append(_fold(servers, votes, 1))
         servers.recount()
@@ -35,7 +37,7 @@ def tally_rows(repeats: int, votes: int) -> Iterator[Row]:
         yield share_of("recount's fold, one process", alone, bare, "votes/s", 0.0, "for comparison")
         for name, samples in cost.items():
             yield figure(f"{name}, CPU a vote", samples.median, "us", "from the backlog")
-        yield memory_row(servers, max(votes // 4, 50_000))
+        yield memory_row(servers, max(votes // 8, 50_000))
 
 
 def _drain_tally(servers: World, topic: str, votes: int, cost: dict[str, Samples]) -> float:
@@ -70,25 +72,29 @@ def memory_row(servers: World, votes: int) -> Row:
     return at_most("Redis, bytes a remembered id", costs, "bytes", 40, "the id itself: 16")
 
 
-def archive_rows(repeats: int, votes: int) -> Iterator[Row]:
-    """The archive over a backlog, and the recount's comparison with it."""
+def archive_rows(stretches: int, votes: int) -> Iterator[Row]:
+    """The archive over a backlog in some stretches, and the recount's comparison with it.
+
+    The server takes documents more slowly the more it has: the limit goes the same way, in turn, a stretch at a time.
+    """
     with world() as servers:
         backlog(servers, "votes", votes)
-        uri = servers.stack.mongo.uri
+        uri, mongo, archived = servers.stack.mongo.uri, servers.pid("mongo"), servers.archived()
         ours, bare, compare, read = Samples(), Samples(), Samples(), Samples()
-        cost, server = Samples(), Samples()
-        for _ in range(repeats):
-            servers.forget()
-            mongo = servers.pid("mongo")
-            before = cpu_seconds(mongo)
+        cost, server, size = Samples(), Samples(), votes // stretches
+        for number in range(stretches):
+            before, first = cpu_seconds(mongo), archived()
             with servers.projection("archive", "votes") as pid:
                 started = cpu_seconds(pid)
-                ours.values.append(rate_until(servers.archived(), votes, 0.2))  # asking costs the server, too
-                cost.values.append((cpu_seconds(pid) - started) / votes * 1e6)
-            server.values.append((cpu_seconds(mongo) - before) / votes * 1e6)
+                # Asking costs the server, too.
+                ours.values.append(rate_until(archived, (number + 1) * size, 0.2, first))
+                done = archived() - first
+                cost.values.append((cpu_seconds(pid) - started) / done * 1e6)
+                server.values.append((cpu_seconds(mongo) - before) / done * 1e6)
+            bare.values.append(limit("insert", uri, number * size, size, BATCH))
+        for _ in range(COMPARED):
             read.values.append(limit("read", uri))
             compare.values.append(_compare(servers))
-            bare.values.append(limit("insert", uri, votes // 4, BATCH))  # it slows down with more: fewer is no kindness
         yield share_of("archive, backlog", ours, bare, "votes/s", 0.8, "limit: bare insert_many")
         yield share_of("recount, archive compared", compare, read, "votes/s", 0.8, "limit: reading the collection")
         yield figure("archive, CPU a vote", cost.median, "us", "from the backlog")

@@ -5,6 +5,7 @@ one, what does not grow at all weighs most, and a cost that grows with the squar
 """
 
 import statistics
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -21,7 +22,7 @@ GROWN = 1.5
 """What a unit of work may cost at the largest size, times its cost at the next smaller one."""
 AGAIN = 2
 """How often the two largest sizes are counted once more, in turn."""
-READS = 9
+READS = 7
 RATE = 1_000
 """Votes a second that come in while standings are read."""
 
@@ -38,7 +39,7 @@ class Reading(NamedTuple):
 
     Attributes:
         first: by a reader that has not read before.
-        again: while votes come in, by a reader that has.
+        again: by a reader that has.
         lines: a band's or an album's, read by the former or made of them.
     """
 
@@ -55,6 +56,7 @@ class Reading(NamedTuple):
 def bands_rows(votes: int) -> Iterator[Row]:
     """10 to 100,000 bands over 12 partitions; at the two largest, nearly every vote writes lines of its own."""
     costs: dict[int, list[float]] = {}
+    lines: defaultdict[int, list[float]] = defaultdict(list)
     reads = {}
     with world() as servers:
         for bands in (10, 1_000, 10_000, 100_000):
@@ -67,14 +69,16 @@ def bands_rows(votes: int) -> Iterator[Row]:
             servers.recount(topic)
         for bands in (10_000, 100_000) * AGAIN:
             costs[bands].append(_drain(servers, f"bands-{bands}", votes, 12).cost)
+            lines[bands].append(_read_quietly(servers, f"bands-{bands}", 12).line)
     note = f"{reads[1_000].lines:,} lines, {RATE:,} votes/s come in"
     yield at_most("standings read, 1,000 bands", reads[1_000].again, "ms", 50, note)
-    yield from _grown("100,000 bands", "10,000", costs[100_000], costs[10_000], reads[100_000], reads[10_000])
+    yield from _grown("100,000 bands", "10,000", (costs[100_000], lines[100_000]), (costs[10_000], lines[10_000]))
 
 
 def partitions_rows(votes: int) -> Iterator[Row]:
     """1, 12 and 96 partitions, 1,000 bands."""
     costs: dict[int, list[float]] = {}
+    lines: defaultdict[int, list[float]] = defaultdict(list)
     reads, worlds = {}, {}
     with ExitStack() as open_worlds:
         for partitions in (1, 12, 96):
@@ -87,7 +91,8 @@ def partitions_rows(votes: int) -> Iterator[Row]:
             servers.recount()
         for partitions in (12, 96) * AGAIN:
             costs[partitions].append(_drain(worlds[partitions], "votes", votes, partitions).cost)
-    yield from _grown("96 partitions", "12", costs[96], costs[12], reads[96], reads[12])
+            lines[partitions].append(_read_quietly(worlds[partitions], "votes", partitions).line)
+    yield from _grown("96 partitions", "12", (costs[96], lines[96]), (costs[12], lines[12]))
 
 
 def _figures(size: str, drained: Drained, reading: Reading) -> Iterator[Row]:
@@ -98,12 +103,11 @@ def _figures(size: str, drained: Drained, reading: Reading) -> Iterator[Row]:
 
 
 def _grown(
-    size: str, base: str, costs: list[float], costs_base: list[float], reading: Reading, reading_base: Reading
+    size: str, base: str, costs: tuple[list[float], list[float]], costs_base: tuple[list[float], list[float]]
 ) -> Iterator[Row]:
     """The marks: a vote's and a line's cost at the largest size, as a multiple of that at the next smaller one."""
-    for what, many, before in (
-        ("tally and Redis, a vote", costs, costs_base),
-        ("standings first read, a line", [reading.line], [reading_base.line]),
+    for what, many, before in zip(
+        ("tally and Redis, a vote", "standings first read, a line"), costs, costs_base, strict=True
     ):
         ratios = [one / other for one, other in zip(many, before, strict=True)]
         note = f"{statistics.median(many):.2f} against {statistics.median(before):.2f} us"
@@ -135,9 +139,18 @@ def _drain(servers: World, topic: str, votes: int, partitions: int) -> Drained:
 
 
 def _read(servers: World, topic: str, partitions: int, bands: int) -> Reading:
+    """While votes come in."""
     with servers.projection("tally", topic, partitions), _votes_coming(servers, topic, partitions, bands):
-        told = said("reading", READS, env=servers.environment(topic, partitions))
-    lines, *times = told.split()
+        return _reading(servers, topic, partitions, READS)
+
+
+def _read_quietly(servers: World, topic: str, partitions: int) -> Reading:
+    """First readings alone, as nothing comes in that a second one could read."""
+    return _reading(servers, topic, partitions, 0)
+
+
+def _reading(servers: World, topic: str, partitions: int, again: int) -> Reading:
+    lines, *times = said("reading", READS, again, env=servers.environment(topic, partitions)).split()
     milliseconds = list(map(float, times))
     return Reading(Samples(milliseconds[:READS]), Samples(milliseconds[READS:]), int(lines))
 

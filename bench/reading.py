@@ -1,4 +1,6 @@
-"""Reading a contest's standings while votes come in, in a process of its own as the board is one. Argument: how often.
+"""Reading a contest's standings while votes come in, in a process of its own as the board is one.
+
+Arguments: how often by a reader that has not read before, and how often then by one that has.
 
 The first line is how many lines there are, a band's or an album's, read or made of them. The others are milliseconds:
 those of readers that read for the first time, then of one that has read before, twice a second as the board does.
@@ -19,7 +21,7 @@ from bench.world import CONTEST
 PAUSE = 0.5
 
 
-def main(times: int) -> None:
+def main(first: int, again: int) -> None:
     """Measures, and prints."""
     settings = load(os.environ).settings
     redis = redis_settings(settings)
@@ -28,7 +30,7 @@ def main(times: int) -> None:
         print(sum(map(_lines_of, parts)) + _lines_of(reader.read(CONTEST)))
         del parts
     settle_memory()  # as the board does
-    for _ in range(times):
+    for _ in range(first):
         with closing(RedisStandingsReader(redis)) as reader:
             reader.version()  # connects
             started = time.perf_counter()
@@ -36,7 +38,7 @@ def main(times: int) -> None:
             print((time.perf_counter() - started) * 1000)
     with closing(RedisStandingsReader(redis)) as reader:
         votes = sum(band.votes for band in reader.read(CONTEST).values())
-        for _ in range(times):
+        for _ in range(again):
             time.sleep(PAUSE)
             started = time.perf_counter()
             bands = reader.read(CONTEST)
@@ -50,4 +52,4 @@ def _lines_of(bands: Bands) -> int:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(*map(int, sys.argv[1:]))

@@ -1,8 +1,8 @@
 """Many stream viewers in one process. Arguments: port, path, viewers, seconds.
 
-Connects them all, prints "ready", waits for a line, counts each one's frames for some seconds, and prints the least,
-the median and the sum. Plain epoll and one buffer:
-asyncio would need more of the machine than the board that it watches.
+Connects them all and prints "ready". For each line that it is given it counts each one's frames for some seconds, and
+prints the least, the median and the sum. Plain epoll and one buffer: asyncio would need more of the machine than the
+board that it watches.
 """
 
 import select
@@ -52,12 +52,15 @@ def main() -> None:
     while len(first) < viewers and time.monotonic() < until:
         count(poll, connections, 0.2, first)
     print("ready", flush=True)
-    frames = dict.fromkeys(connections, 0)
-    while not select.select([sys.stdin], [], [], 0)[0]:
-        count(poll, connections, 0.05, {})
-    count(poll, connections, seconds, frames)
-    numbers = list(frames.values())
-    print(min(numbers), statistics.median(numbers), sum(numbers), flush=True)
+    while True:
+        while not select.select([sys.stdin], [], [], 0)[0]:
+            count(poll, connections, 0.05, {})
+        if not sys.stdin.readline():
+            return
+        frames = dict.fromkeys(connections, 0)
+        count(poll, connections, seconds, frames)
+        numbers = list(frames.values())
+        print(min(numbers), statistics.median(numbers), sum(numbers), flush=True)
 
 
 if __name__ == "__main__":

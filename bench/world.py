@@ -134,21 +134,22 @@ def _answers(url: str) -> bool:
         return bool(answer.status == 200)
 
 
-def wait_until(done: Callable[[], int], total: int, what: str, pause: float = 0.05) -> None:
-    """Waits until a number is reached. Raises `TimeoutError`."""
+def wait_until(done: Callable[[], int], total: int, what: str, pause: float = 0.05) -> int:
+    """Waits until a number is reached; returns it as it then is. Raises `TimeoutError`."""
     deadline = time.monotonic() + WAIT
-    while done() < total:
+    while (seen := done()) < total:
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{what}: {done():,} of {total:,}")
+            raise TimeoutError(f"{what}: {seen:,} of {total:,}")
         time.sleep(pause)
+    return seen
 
 
-def rate_until(done: Callable[[], int], total: int, pause: float = 0.02) -> float:
-    """The rate at which a number grows to a total, from the moment at which it is first seen to move."""
-    wait_until(done, 1, "the first batch", 0.005)
-    started, first = time.perf_counter(), done()
-    wait_until(done, total, "the backlog", pause)
-    return (total - first) / (time.perf_counter() - started)
+def rate_until(done: Callable[[], int], total: int, pause: float = 0.02, begin: int = 0) -> float:
+    """The rate at which a number grows from `begin` to a total, from the moment at which it is first seen to move."""
+    first = wait_until(done, begin + 1, "the first batch", 0.005)
+    started = time.perf_counter()
+    last = wait_until(done, total, "the backlog", pause)
+    return (last - first) / (time.perf_counter() - started)
 
 
 def limit(name: str, *arguments: object) -> float:
