@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
+
+from aplauso.domain.tally import AlbumTally, Bands, BandTally, Spelling
 
 Least = tuple[int, str]
 """Of some votes the least stamp, and its least id."""
@@ -19,11 +21,26 @@ _BAND: Final = Struct(">BBQBQBQBB36s").pack
 """The beginning of a band's line, an array of six: votes, sum of ranks, stamp and id, each behind its tag."""
 _ALBUM: Final = Struct(">BBQBQBB36s").pack
 """The same of an album's line, which has no ranks."""
+_OF_BAND: Final = Struct(">2xQxQxQ2x36s")
+_OF_ALBUM: Final = Struct(">2xQxQ2x36s")
+"""The same without the tags, to be read."""
 _ARRAY: Final = 0x96
 _NUMBER: Final = 0xCF
 _TEXT: Final = (0xD9, 36)
 """Tags of MessagePack: an array of six, a number of eight bytes, a text of 36."""
 _pack: Final = msgspec.msgpack.Encoder().encode
+_raws: Final = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_band_texts: Final = msgspec.msgpack.Decoder(tuple[str, str]).decode
+_album_texts: Final = msgspec.msgpack.Decoder(tuple[str, str, str]).decode
+
+
+_Line = list[Any]
+"""What lines of several partitions come to: votes, the sum of their ranks (0 of an album), the least stamp, its least
+id, and the spelling of whoever that was."""
+_NEVER: Final = 1 << 63
+"""Comes after every stamp."""
+_FEW: Final = 1_000
+"""Ends that are remembered beyond two for each line."""
 
 
 class _Place(NamedTuple):
@@ -92,3 +109,65 @@ def _album_lines(albums: Iterable[_Sum]) -> list[bytes]:
         _ALBUM(_ARRAY, _NUMBER, votes, _NUMBER, stamp, *_TEXT, vote_id.encode()) + end
         for votes, _, (stamp, vote_id), end in albums
     ]
+
+
+def values_of(array: bytes) -> list[bytes]:
+    """The lines of a MessagePack array."""
+    return list(map(bytes, _raws(array)))
+
+
+class Lines:
+    """The lines of one contest, those of several partitions added up.
+
+    Most of them end alike in every partition, in band, album and spelling. By this end a line is found, and only an end
+    that is new is decoded.
+    """
+
+    def __init__(self) -> None:
+        self._bands: dict[str, _Line] = {}
+        self._albums: dict[tuple[str, str], _Line] = {}
+        self._ends: dict[bytes, tuple[_Line, str]] = {}
+        """What lines end with, and the spelling that they show."""
+
+    def add(self, bands: Sequence[bytes], albums: Sequence[bytes]) -> None:
+        """Adds lines of one partition."""
+        # Both loops run for every line of every partition: a call in them would be felt.
+        ends, size = self._ends, _OF_BAND.size
+        starts = _OF_BAND.iter_unpack(b"".join([line[:size] for line in bands]))
+        for end, (votes, ranks, stamp, vote_id) in zip([line[size:] for line in bands], starts, strict=True):
+            ours, shown = ends.get(end) or self._band_of(end)
+            ours[0] += votes
+            ours[1] += ranks
+            if stamp <= ours[2] and (stamp < ours[2] or vote_id < ours[3]):
+                ours[2:] = stamp, vote_id, shown
+        size = _OF_ALBUM.size
+        starts = _OF_ALBUM.iter_unpack(b"".join([line[:size] for line in albums]))
+        for end, (votes, stamp, vote_id) in zip([line[size:] for line in albums], starts, strict=True):
+            ours, shown = ends.get(end) or self._album_of(end)
+            ours[0] += votes
+            if stamp <= ours[2] and (stamp < ours[2] or vote_id < ours[3]):
+                ours[2:] = stamp, vote_id, shown
+
+    def _band_of(self, end: bytes) -> tuple[_Line, str]:
+        band, name = _band_texts(b"\x92" + end)
+        return self._noted(end, self._bands.setdefault(band, [0, 0, _NEVER, b"", ""]), name)
+
+    def _album_of(self, end: bytes) -> tuple[_Line, str]:
+        band, album, title = _album_texts(b"\x93" + end)
+        return self._noted(end, self._albums.setdefault((band, album), [0, 0, _NEVER, b"", ""]), title)
+
+    def _noted(self, end: bytes, line: _Line, shown: str) -> tuple[_Line, str]:
+        if len(self._ends) > _FEW + 2 * (len(self._bands) + len(self._albums)):
+            self._ends.clear()  # voters may make up spellings
+        found = self._ends[end] = line, shown
+        return found
+
+    def tallies(self) -> Bands:
+        """What they come to."""
+        whole = {
+            band: BandTally(votes, ranks, Spelling(stamp, vote_id.decode(), name), {})
+            for band, (votes, ranks, stamp, vote_id, name) in self._bands.items()
+        }
+        for (band, album), (votes, _, stamp, vote_id, title) in self._albums.items():
+            whole[band].albums[album] = AlbumTally(votes, Spelling(stamp, vote_id.decode(), title))
+        return whole

@@ -1,6 +1,6 @@
 """Standings in Redis: one atomic script a batch, one hash slot a partition."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -15,10 +15,11 @@ from aplauso.adapters.redis.client import (
     transactions,
     translated,
 )
+from aplauso.adapters.redis.lines import Lines, values_of
 from aplauso.adapters.redis.packing import Packed, pack
 from aplauso.domain.errors import PositionMoved
 from aplauso.domain.position import Position
-from aplauso.domain.tally import AlbumTally, Bands, BandTally, Spelling
+from aplauso.domain.tally import Bands
 from aplauso.ports.projection import Applied, LoggedVote, LoggedVotes
 from aplauso.ports.standings import PartitionStandings
 
@@ -90,34 +91,12 @@ def _position(state: Sequence[bytes | None]) -> Position | None:
     return Position(topic.decode(), int(offset), int(epoch))
 
 
-class _Band(msgspec.Struct, array_like=True, gc=False):
-    """A value of a contest's hash of bands."""
-
-    votes: int
-    rank_sum: int
-    cast_at: int
-    id: str
-    band: str
-    shown: str
-
-
-class _Album(msgspec.Struct, array_like=True, gc=False):
-    """A value of a contest's hash of albums."""
-
-    votes: int
-    cast_at: int
-    id: str
-    band: str
-    album: str
-    shown: str
-
-
 class _Changes(msgspec.Struct, array_like=True, gc=False):
     """What a batch added to the lines of a contest."""
 
     contest: str
-    bands: list[_Band]
-    albums: list[_Album]
+    bands: list[msgspec.Raw]
+    albums: list[msgspec.Raw]
 
 
 _Place = tuple[str, str, str]
@@ -144,25 +123,15 @@ class _Batch(msgspec.Struct, array_like=True):
         return self.next_topic, self.next_passed, self.next_epoch
 
 
-_bands: Final = msgspec.msgpack.Decoder(list[_Band]).decode
-_albums: Final = msgspec.msgpack.Decoder(list[_Album]).decode
 _batch: Final = msgspec.msgpack.Decoder(_Batch).decode
 
 
-def _array(values: Collection[bytes]) -> bytes:
-    """Values that are MessagePack already as an array: a header with them behind it."""
-    return b"\xdd" + len(values).to_bytes(4) + b"".join(values)
-
-
-_NO_LINES: Final = _array([])
-
-
 class _Part(NamedTuple):
-    """A partition's state, and its lines of one contest as MessagePack arrays, read in one step."""
+    """A partition's state, and its lines of one contest, read in one step."""
 
     state: Sequence[bytes | None]
-    bands: bytes
-    albums: bytes
+    bands: Sequence[bytes] = ()
+    albums: Sequence[bytes] = ()
 
 
 class RedisStandingsReader:
@@ -206,8 +175,8 @@ class RedisStandingsReader:
             # A script names its keys, by which a slot on the move is noticed. The nodes are asked one by one.
             for partition in self._partitions:
                 answer = self._read(partition, contest)
-                state, lines = (answer[:3], answer[4:]) if answer else ([None] * 3, [_NO_LINES, _NO_LINES])
-                yield _Part([*state, None], *lines)
+                state, lines = (answer[:3], answer[4:]) if answer else ([None] * 3, [])
+                yield _Part([*state, None], *map(values_of, lines))
             return
         # Plain commands: a script's answer passes through Lua, which takes the server five times as long.
         commands = [
@@ -219,7 +188,7 @@ class RedisStandingsReader:
             for partition in self._partitions
         ]
         for state, *lines in transactions(self._connection, commands):
-            yield _Part(state, *(map(_array, lines) if _stands(state) else [_NO_LINES, _NO_LINES]))
+            yield _Part(state, *(lines if _stands(state) else []))
 
     def partition(self, partition: int) -> PartitionStandings:
         """As `StandingsReader.partition`."""
@@ -227,8 +196,8 @@ class RedisStandingsReader:
             answer = self._read(partition)
         contests: dict[str, Bands] = {}
         for at in range(3, len(answer), 3):
-            lines = _Lines()
-            lines.add(_bands(answer[at + 1]), _albums(answer[at + 2]))
+            lines = Lines()
+            lines.add(values_of(answer[at + 1]), values_of(answer[at + 2]))
             contests[answer[at].decode()] = lines.tallies()
         return PartitionStandings(_position(answer) if answer else None, contests)
 
@@ -257,13 +226,13 @@ class _Known:
 
     def __init__(self, contest: str) -> None:
         self.states: dict[int, Sequence[bytes | None]] = {}
-        self.lines = _Lines()
+        self.lines = Lines()
         self._contest = contest
 
     def add(self, partition: int, part: _Part) -> None:
         """Adds a whole partition."""
         self.states[partition] = part.state
-        self.lines.add(_bands(part.bands), _albums(part.albums))
+        self.lines.add(part.bands, part.albums)
 
     def follow(self, partition: int, batches: Sequence[bytes]) -> bool:
         """Adds a partition's batches since its known state; False when they do not go back to it: forget this then."""
@@ -274,50 +243,8 @@ class _Known:
             end = end or batch.end
             for changes in batch.contests:
                 if changes.contest == self._contest:
-                    self.lines.add(changes.bands, changes.albums)
+                    self.lines.add([*map(bytes, changes.bands)], [*map(bytes, changes.albums)])
             if batch.start == here:
                 self.states[partition] = [*(value.encode() for value in end), None]
                 return True
         return False
-
-
-class _Lines:
-    """The lines of one contest, those of several partitions added up: a band's, and an album's, that came first."""
-
-    def __init__(self) -> None:
-        self._bands: dict[str, _Band] = {}
-        self._albums: dict[tuple[str, str], _Album] = {}
-
-    def add(self, bands: Iterable[_Band], albums: Iterable[_Album]) -> None:
-        """Adds lines of one partition; they are not the caller's any more."""
-        # Both loops run for every line of every partition: a call in them, or a tuple to compare, would be felt.
-        known_bands, known_albums = self._bands, self._albums
-        for line in bands:
-            ours = known_bands.get(line.band)
-            if ours is None:
-                known_bands[line.band] = line
-                continue
-            ours.votes += line.votes
-            ours.rank_sum += line.rank_sum
-            if line.cast_at <= ours.cast_at and (line.cast_at < ours.cast_at or line.id < ours.id):
-                ours.cast_at, ours.id, ours.shown = line.cast_at, line.id, line.shown
-        for row in albums:
-            key = (row.band, row.album)
-            mine = known_albums.get(key)
-            if mine is None:
-                known_albums[key] = row
-                continue
-            mine.votes += row.votes
-            if row.cast_at <= mine.cast_at and (row.cast_at < mine.cast_at or row.id < mine.id):
-                mine.cast_at, mine.id, mine.shown = row.cast_at, row.id, row.shown
-
-    def tallies(self) -> Bands:
-        """What they come to."""
-        whole = {at: BandTally(line.votes, line.rank_sum, _spelling(line), {}) for at, line in self._bands.items()}
-        for (band, album), row in self._albums.items():
-            whole[band].albums[album] = AlbumTally(row.votes, _spelling(row))
-        return whole
-
-
-def _spelling(line: _Band | _Album) -> Spelling:
-    return Spelling(line.cast_at, line.id, line.shown)
