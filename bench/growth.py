@@ -20,7 +20,7 @@ SLACK = 1.3
 """What measurement itself scatters by: a growth above it is worse than linear."""
 GROWN = 1.5
 """What a unit of work may cost at the largest size, times its cost at the next smaller one."""
-AGAIN = 2
+AGAIN = 3
 """How often the two largest sizes are counted once more, in turn."""
 READS = 7
 RATE = 1_000
@@ -70,6 +70,7 @@ def bands_rows(votes: int) -> Iterator[Row]:
         for bands in (10_000, 100_000) * AGAIN:
             costs[bands].append(_drain(servers, f"bands-{bands}", votes, 12).cost)
             lines[bands].append(_read_quietly(servers, f"bands-{bands}", 12).line)
+            servers.recount(f"bands-{bands}")
     note = f"{reads[1_000].lines:,} lines, {RATE:,} votes/s come in"
     yield at_most("standings read, 1,000 bands", reads[1_000].again, "ms", 50, note)
     yield from _grown("100,000 bands", "10,000", (costs[100_000], lines[100_000]), (costs[10_000], lines[10_000]))
@@ -92,6 +93,7 @@ def partitions_rows(votes: int) -> Iterator[Row]:
         for partitions in (12, 96) * AGAIN:
             costs[partitions].append(_drain(worlds[partitions], "votes", votes, partitions).cost)
             lines[partitions].append(_read_quietly(worlds[partitions], "votes", partitions).line)
+            worlds[partitions].recount()
     yield from _grown("96 partitions", "12", (costs[96], lines[96]), (costs[12], lines[12]))
 
 
@@ -122,6 +124,7 @@ def votes_rows(most: int) -> Iterator[Row]:
             backlog(servers, f"votes-{votes}", votes)
             rates[votes] = _drain(servers, f"votes-{votes}", votes, 12).rate
             yield figure(f"tally, {votes:,} votes", rates[votes], "votes/s")
+            servers.recount(f"votes-{votes}")
             votes *= 10
     base = max(rates[count] for count in rates if count <= 100_000)
     yield at_most("tally, cost a vote of the longest log", Samples([base / rates[votes // 10]]), "x linear", SLACK)

@@ -55,14 +55,22 @@ class Samples:
         return min(self.values), max(self.values)
 
 
-def at_least(name: str, ours: Samples, unit: str, floor: float, note: str = "") -> Row:
-    """A figure that has to reach a number."""
-    return Row(name, ours.median, unit, f">= {floor:,g}", ok=ours.median >= floor, spread=ours.spread, note=note)
+def at_least(name: str, ours: Samples, unit: str, floor: float, note: str = "", limit: Samples | None = None) -> Row:
+    """A figure that has to reach a number; its limit stands beside it."""
+    return _beside(limit, Row(name, ours.median, unit, f">= {floor:,g}", ok=ours.median >= floor,
+                              spread=ours.spread, note=note))  # fmt: skip
 
 
-def at_most(name: str, ours: Samples, unit: str, ceiling: float, note: str = "") -> Row:
-    """A figure that must not pass a number."""
-    return Row(name, ours.median, unit, f"<= {ceiling:,g}", ok=ours.median <= ceiling, spread=ours.spread, note=note)
+def at_most(name: str, ours: Samples, unit: str, ceiling: float, note: str = "", limit: Samples | None = None) -> Row:
+    """A figure that must not pass a number; its limit stands beside it."""
+    return _beside(limit, Row(name, ours.median, unit, f"<= {ceiling:,g}", ok=ours.median <= ceiling,
+                              spread=ours.spread, note=note))  # fmt: skip
+
+
+def _beside(limit: Samples | None, row: Row) -> Row:
+    if limit is not None:
+        row.limit, row.ratio = limit.median, row.value / limit.median
+    return row
 
 
 def share_of(name: str, ours: Samples, limit: Samples, unit: str, share: float, note: str = "") -> Row:
@@ -91,7 +99,7 @@ def _cpu() -> list[int]:
 
 
 def memory_mb(pid: int, what: str = "VmRSS") -> float:
-    """Resident memory of a process in MiB."""
+    """Resident memory of a process in MiB; at its highest with "VmHWM"."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{what}:"):
             return int(line.split()[1]) / 1024

@@ -12,10 +12,8 @@ from aplauso.adapters.mongo.client import Document
 uri, first, total, batch = sys.argv[1], *map(int, sys.argv[2:])
 numbers = range(first, first + total)
 documents = [_document(at % 12, at, vote) for at, vote in zip(numbers, votes(numbers, Kind(seed=1)), strict=True)]
-client = MongoClient[Document](uri)
-if not first:
-    client.drop_database("limit")
-collection = client["limit"].get_collection("votes", write_concern=WriteConcern("majority", j=True))
+database = MongoClient[Document](uri)["limit"]
+collection = database.get_collection("votes", write_concern=WriteConcern("majority", j=True))
 collection.create_index(LATEST)
 started = time.perf_counter()
 for at in range(0, total, batch):

@@ -122,7 +122,7 @@ REDIS: Final = (
     ),
     mutant(
         "Redis: counts without a position stay", "adapters/redis/count.lua",
-        "(not held[2] and call('EXISTS', IDS, CONTESTS) > 0)", "false",
+        "(not held[2] and call('EXISTS', STATE, IDS, CONTESTS) > 0)", "false",
         system("redis_faults", "test_counts_without_a_position_are_wiped"),
     ),
     mutant(

@@ -288,6 +288,23 @@ def test_earlier_layouts_are_wiped_and_counted_anew(own_redis: RedisServer, tall
         assert set(client.keys("*")) == keys
 
 
+@EVERY_KIND
+@pytest.mark.parametrize("offset", ["offset", "next", "upto"])
+def test_earlier_positions_without_counts_are_wiped(own_redis: RedisServer, tally: Tally, offset: str) -> None:
+    """A partition in which an earlier layout counted nothing, as it held rejected records only, is begun anew."""
+    records = log(20)
+    with own_redis.client() as client:
+        held = {"topic": at(5).topic, offset: "5", "epoch": str(at(5).epoch), "time": "0"}
+        client.hset("aplauso:{p0}:state", mapping=held)
+        assert tally.store.positions([0]) == {0: None}
+        with pytest.raises(PositionMoved) as refused:
+            tally.store.apply(0, None, at(20), records)
+        assert refused.value.stored is None
+        assert client.keys("*") == []
+        follow(tally.store, records)
+        tally.holds(records, 20)
+
+
 @pytest.mark.parametrize("name", ["b:bandas-gt", "a:bandas-gt", "contests", "ids", "i:k:0", "state", "recent"])
 def test_a_key_of_another_type_changes_nothing(own_redis: RedisServer, tally: Tally, name: str) -> None:
     """Something else under one of our keys fails the batch before anything of it is written."""

@@ -25,8 +25,8 @@ MEASURED = {
     "gateway, CPU a single vote": 40.0,
     "collector, CPU a single vote": 20.0,
     "kafka, CPU a single vote": 10.0,
-    "tally, CPU a vote": 4.0,
-    "redis, CPU a vote": 5.0,
+    "tally, CPU a single vote": 4.0,
+    "redis, CPU a single vote": 5.0,
     "archive, CPU a vote": 10.0,
     "mongo, CPU a vote": 100.0,
     "Kafka, bytes a single vote": 200.0,
@@ -96,7 +96,7 @@ def test_capacity_follows_from_the_measured_cost() -> None:
 def test_a_missing_figure_is_an_error() -> None:
     """The model is not made of figures that were not measured."""
     with pytest.raises(KeyError, match="redis, CPU"):
-        text({name: value for name, value in MEASURED.items() if name != "redis, CPU a vote"})
+        text({name: value for name, value in MEASURED.items() if name != "redis, CPU a single vote"})
 
 
 def test_sections_of_the_page_are_replaced_between_their_markers() -> None:

@@ -59,7 +59,8 @@ class Processes:
         # The longest first: nobody is to wait at the end for one that began late.
         longest = sorted(stops, key=lambda partition: max(stops[partition]), reverse=True)
         try:
-            waiting = {self._executor.submit(_fold, _Work(topic, each, stops[each])) for each in longest}
+            idle = len(stops) < len(self._forked)
+            waiting = {self._executor.submit(_fold, _Work(topic, each, stops[each], idle)) for each in longest}
             while waiting:
                 done, waiting = wait(waiting, _LOOK_SECONDS, FIRST_COMPLETED)
                 now = self._read.get_obj().value
@@ -78,11 +79,19 @@ class Processes:
 
 
 class _Work(NamedTuple):
-    """A partition to fold, of a log that must have this id."""
+    """A partition to fold.
+
+    Attributes:
+        topic: the id that the log must have.
+        partition: its number.
+        stops: up to where it is folded.
+        idle: whether there is a processor that can read while another one folds.
+    """
 
     topic: str
     partition: int
     stops: Stops
+    idle: bool
 
 
 class _Here(NamedTuple):
@@ -116,8 +125,9 @@ def _fold(work: _Work) -> Folded:
     log = _here.log()
     if (topic := log.topic()) != work.topic:
         raise WrongLog(f"the log was made anew: its id is {topic}, no longer {work.topic}")
+    fold = fold_here if work.idle else fold_in_turn
     with rarely_collected():
-        [folded] = fold_in_turn(log, {work.partition: work.stops}, partial(_add, _here.read))
+        [folded] = fold(log, {work.partition: work.stops}, partial(_add, _here.read))
     return folded
 
 

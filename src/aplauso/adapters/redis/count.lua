@@ -25,8 +25,8 @@ local SLOT_MS = 600000
 local BATCHES, BYTES = 40, 32768   -- of the latest batches, for readers: how many are kept, and how large each may be
 
 local held = call('HMGET', STATE, 'topic', 'passed', 'epoch', 'time', 'dirty')
--- Counts that belong to no position: somebody deleted the state alone, or they lie in an earlier layout.
-if held[5] or (not held[2] and call('EXISTS', IDS, CONTESTS) > 0) then
+-- What belongs to no position: somebody deleted the state alone, or it lies in an earlier layout, counts or not.
+if held[5] or (not held[2] and call('EXISTS', STATE, IDS, CONTESTS) > 0) then
   return {'dirty'}
 end
 if (held[1] or '') ~= ARGV[1] or (held[2] or '') ~= ARGV[2] or (held[3] or '') ~= ARGV[3] then

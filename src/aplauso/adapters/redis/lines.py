@@ -1,7 +1,6 @@
 """Lines of standings as they lie in Redis: MessagePack whose numbers a script finds at places that do not change."""
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
@@ -53,10 +52,30 @@ class _Place(NamedTuple):
     album_end: bytes
 
 
-@lru_cache(8_192)  # voters may make up names
-def _place(contest: str, band: str, album: str, name: str, title: str) -> _Place:
-    key, field = _pack(band), f"{len(band.encode())}:{band}{album}"
-    return _Place(contest, band, field, key + _pack(name), key + _pack(album) + _pack(title))
+class _Places:
+    """Places by spelling. When so many characters are held, it starts anew: voters may make up names."""
+
+    def __init__(self, most: int = 1 << 20) -> None:
+        self._places: dict[Sequence[str], _Place] = {}
+        self._most, self._held = most, 0
+
+    def __call__(self, spelling: Sequence[str]) -> _Place:
+        """The place of contest, band, album, shown band and shown album."""
+        found = self._places.get(spelling)
+        return found or self._note(spelling, *spelling)
+
+    def _note(self, spelling: Sequence[str], contest: str, band: str, album: str, name: str, title: str) -> _Place:
+        self._held += sum(map(len, spelling))
+        if self._held > self._most:
+            self._places.clear()
+            self._held = 0
+        key, field = _pack(band), f"{len(band.encode())}:{band}{album}"
+        found = _Place(contest, band, field, key + _pack(name), key + _pack(album) + _pack(title))
+        self._places[spelling] = found
+        return found
+
+
+_place: Final = _Places()
 
 
 def changes_and_lines(
@@ -74,7 +93,7 @@ def changes_and_lines(
     albums: dict[str, dict[str, _Sum]] = {contest: {} for contest in new}
     for spelling, (votes, ranks, least) in zip(spellings, sums, strict=True):
         if votes:  # there are none where each is a copy of a vote for something else
-            contest, band, album, band_end, album_end = _place(*spelling)
+            contest, band, album, band_end, album_end = _place(spelling)
             new[contest] += votes
             for lines, field, end in ((bands[contest], band, band_end), (albums[contest], album, album_end)):
                 one = votes, ranks, least, end
