@@ -13,6 +13,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
+from aplauso.adapters.grpc.door import LARGE, TURNS
 from aplauso.adapters.grpc.intake import GrpcIntake
 from aplauso.adapters.grpc.server import CollectorServer
 from aplauso.adapters.system.clock import SystemClock
@@ -263,6 +264,25 @@ async def test_too_many_calls(authority: Authority) -> None:
         for flight in flights:
             assert [receipt.status for receipt in await flight] == [pb.STATUS_RECORDED]
         assert await cast(server, to_message(vote()), metadata=GATEWAY)
+
+
+async def test_large_batches_take_turns(authority: Authority) -> None:
+    """Of large batches a few are at work at once: others wait, small ones do not, none waits beyond its deadline."""
+    async with collector(authority) as server:
+        authority.open.clear()
+        large = [to_message(vote()) for _ in range(LARGE // 50)]
+        flights = [asyncio.create_task(cast(server, *large, metadata=GATEWAY)) for _ in range(TURNS)]
+        await until(lambda: authority.calls == TURNS)
+        error = await refused(server, *large, metadata=GATEWAY, timeout=0.5)
+        assert error.code() is StatusCode.RESOURCE_EXHAUSTED
+        waiting = asyncio.create_task(cast(server, *large, metadata=GATEWAY))
+        small = asyncio.create_task(cast(server, to_message(vote()), metadata=GATEWAY))
+        await until(lambda: authority.calls == TURNS + 1)
+        assert not waiting.done()
+        authority.open.set()
+        for flight in (*flights, small, waiting):
+            assert {receipt.status for receipt in await flight} == {pb.STATUS_RECORDED}
+        assert authority.calls == TURNS + 2
 
 
 async def test_deadline(server: CollectorServer, authority: Authority) -> None:
