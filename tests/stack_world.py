@@ -89,7 +89,7 @@ class World(Client):
     def __init__(self, home: Path, environment: Mapping[str, str] | None = None, **settings: Any) -> None:
         self.home = home
         contests = home / "contests"
-        # Not so short, and with letters that no hexadecimal digit is: rejections are found by it in records full of ids.
+        # With letters that no hexadecimal digit is: rejections are found by these names in records full of ids.
         self.names = [f"contest-{number:02}" for number in range(CONTESTS)]
         for name in (DEFAULT, *self.names):
             write_contest(contests, name)
