@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 
 from aplauso.adapters.redis.standings import RedisStandingsReader
 from aplauso.domain.record import partition_of
@@ -193,6 +194,7 @@ def _waits_of(acknowledged: list[float], looks: list[tuple[float, int]], start: 
         yield max(0.0, at - moment)
 
 
+@cache
 def _bare_interpreter() -> float:
     """Resident memory of an interpreter that does nothing, in MiB."""
     code = "print([l for l in open('/proc/self/status') if l.startswith('VmHWM')][0].split()[1])"

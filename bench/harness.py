@@ -57,27 +57,23 @@ class Samples:
 
 def at_least(name: str, ours: Samples, unit: str, floor: float, note: str = "", limit: Samples | None = None) -> Row:
     """A figure that has to reach a number; its limit stands beside it."""
-    return _beside(limit, Row(name, ours.median, unit, f">= {floor:,g}", ok=ours.median >= floor,
-                              spread=ours.spread, note=note))  # fmt: skip
+    return _row(name, ours, unit, f">= {floor:,g}", ours.median >= floor, note, limit)
 
 
 def at_most(name: str, ours: Samples, unit: str, ceiling: float, note: str = "", limit: Samples | None = None) -> Row:
     """A figure that must not pass a number; its limit stands beside it."""
-    return _beside(limit, Row(name, ours.median, unit, f"<= {ceiling:,g}", ok=ours.median <= ceiling,
-                              spread=ours.spread, note=note))  # fmt: skip
-
-
-def _beside(limit: Samples | None, row: Row) -> Row:
-    if limit is not None:
-        row.limit, row.ratio = limit.median, row.value / limit.median
-    return row
+    return _row(name, ours, unit, f"<= {ceiling:,g}", ours.median <= ceiling, note, limit)
 
 
 def share_of(name: str, ours: Samples, limit: Samples, unit: str, share: float, note: str = "") -> Row:
     """A figure that has to reach a share of its limit."""
-    ratio = ours.median / limit.median
-    must = f">= {share:g} x limit"
-    return Row(name, ours.median, unit, must, limit.median, ratio, ratio >= share, ours.spread, note)
+    return _row(name, ours, unit, f">= {share:g} x limit", ours.median / limit.median >= share, note, limit)
+
+
+def _row(name: str, ours: Samples, unit: str, must: str, ok: bool, note: str, limit: Samples | None) -> Row:
+    beside = limit.median if limit else None
+    ratio = ours.median / beside if beside else None
+    return Row(name, ours.median, unit, must, beside, ratio, ok, ours.spread, note)
 
 
 def figure(name: str, value: float, unit: str, note: str = "") -> Row:

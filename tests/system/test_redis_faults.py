@@ -261,6 +261,16 @@ def test_counts_without_a_position_are_wiped(own_redis: RedisServer, tally: Tall
     tally.holds(records, 100)
 
 
+def begins_anew(tally: Tally, client: Any, records: list[LoggedVote]) -> None:
+    """Asserts that the first batch is refused and leaves nothing of partition 0 behind, which then is counted whole."""
+    with pytest.raises(PositionMoved) as refused:
+        tally.store.apply(0, None, at(len(records)), records)
+    assert refused.value.stored is None
+    assert client.keys("*") == []
+    follow(tally.store, records)
+    tally.holds(records, len(records))
+
+
 @EVERY_KIND
 @pytest.mark.parametrize("offset", ["offset", "next", "upto"])
 def test_earlier_layouts_are_wiped_and_counted_anew(own_redis: RedisServer, tally: Tally, offset: str) -> None:
@@ -279,12 +289,7 @@ def test_earlier_layouts_are_wiped_and_counted_anew(own_redis: RedisServer, tall
         assert tally.store.positions([0]) == {0: None}
         assert tally.reader.partition(0) == (None, {})
         assert dict(tally.reader.partitions()) == {}
-        with pytest.raises(PositionMoved) as refused:
-            tally.store.apply(0, None, at(100), records)
-        assert refused.value.stored is None
-        assert client.keys("*") == []
-        follow(tally.store, records)
-        tally.holds(records, 100)
+        begins_anew(tally, client, records)
         assert set(client.keys("*")) == keys
 
 
@@ -297,12 +302,7 @@ def test_earlier_positions_without_counts_are_wiped(own_redis: RedisServer, tall
         held = {"topic": at(5).topic, offset: "5", "epoch": str(at(5).epoch), "time": "0"}
         client.hset("aplauso:{p0}:state", mapping=held)
         assert tally.store.positions([0]) == {0: None}
-        with pytest.raises(PositionMoved) as refused:
-            tally.store.apply(0, None, at(20), records)
-        assert refused.value.stored is None
-        assert client.keys("*") == []
-        follow(tally.store, records)
-        tally.holds(records, 20)
+        begins_anew(tally, client, records)
 
 
 @pytest.mark.parametrize("name", ["b:bandas-gt", "a:bandas-gt", "contests", "ids", "i:k:0", "state", "recent"])

@@ -378,22 +378,16 @@ local function size_of(lines)
   return size
 end
 
--- MessagePack of lines, which are MessagePack: an array is a header with them behind it.
-local function array_of(lines)
-  return '\221' .. struct.pack('>I4', #lines) .. table.concat(lines)
-end
-
 -- What takes a reader from the standings before this batch to those after it; nothing where there is too much of it.
 local function recent_batch()
   local size = 0
   for _, contest in ipairs(contests) do size = size + size_of(contest.bands) + size_of(contest.albums) end
   if size > BYTES then return nil end
-  -- An array of seven.
-  local parts = {'\151' .. cmsgpack.pack(unpack(ARGV, 1, 6)) .. '\221' .. struct.pack('>I4', #contests)}
-  for _, contest in ipairs(contests) do
-    parts[#parts + 1] = '\147' .. cmsgpack.pack(contest.name) .. array_of(contest.bands) .. array_of(contest.albums)
+  local parts = {}
+  for at, contest in ipairs(contests) do
+    parts[at] = '\147' .. cmsgpack.pack(contest.name) .. array_of(contest.bands) .. array_of(contest.albums)
   end
-  return table.concat(parts)
+  return '\151' .. cmsgpack.pack(unpack(ARGV, 1, 6)) .. array_of(parts)   -- an array of seven
 end
 local batch = recent_batch()
 call('LLEN', RECENT)

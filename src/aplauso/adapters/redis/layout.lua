@@ -35,6 +35,11 @@ local function bucket_key(table_name, bucket)
   return PREFIX .. 'i:' .. table_name .. ':' .. bucket
 end
 
+-- MessagePack of values that are MessagePack: an array is a header with them behind it.
+local function array_of(values)
+  return '\221' .. struct.pack('>I4', #values) .. table.concat(values)
+end
+
 -- Runs a command with many arguments in several calls; `width` arguments belong together.
 local function in_chunks(command, key, arguments, width)
   local step = CHUNK * (width or 1)

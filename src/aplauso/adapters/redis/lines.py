@@ -32,11 +32,10 @@ _raws: Final = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _band_texts: Final = msgspec.msgpack.Decoder(tuple[str, str]).decode
 _album_texts: Final = msgspec.msgpack.Decoder(tuple[str, str, str]).decode
 
-
 _Line = list[Any]
 """What lines of several partitions come to: votes, the sum of their ranks (0 of an album), the least stamp, its least
 id, and the spelling of whoever that was."""
-_NEVER: Final = 1 << 63
+NEVER: Final = 1 << 62
 """Comes after every stamp."""
 _FEW: Final = 1_000
 """Ends that are remembered beyond two for each line."""
@@ -88,24 +87,22 @@ def changes_and_lines(
         spellings: contest, band, album, shown band and shown album, each once.
         sums: of each spelling the votes, the sum of their ranks, and who was first.
     """
-    new = dict.fromkeys(contests, 0)
-    bands: dict[str, dict[str, _Sum]] = {contest: {} for contest in new}
-    albums: dict[str, dict[str, _Sum]] = {contest: {} for contest in new}
+    bands: dict[str, dict[str, _Sum]] = {contest: {} for contest in contests}
+    albums: dict[str, dict[str, _Sum]] = {contest: {} for contest in bands}
     for spelling, (votes, ranks, least) in zip(spellings, sums, strict=True):
         if votes:  # there are none where each is a copy of a vote for something else
             contest, band, album, band_end, album_end = _place(spelling)
-            new[contest] += votes
             for lines, field, end in ((bands[contest], band, band_end), (albums[contest], album, album_end)):
                 one = votes, ranks, least, end
                 known = lines.setdefault(field, one)
                 if known is not one:
                     lines[field] = _both(known, one)
     changes, parts = [], []
-    for contest, votes in new.items():
-        of_bands, of_albums = _band_lines(bands[contest].values()), _album_lines(albums[contest].values())
+    for contest, own in bands.items():
+        of_bands, of_albums = _band_lines(own.values()), _album_lines(albums[contest].values())
         parts += of_bands + of_albums
-        lengths = [*map(len, of_bands)], [*map(len, of_albums)]
-        changes.append((contest, votes, [*bands[contest]], lengths[0], [*albums[contest]], lengths[1]))
+        new = sum(votes for votes, *_ in own.values())
+        changes.append((contest, new, [*own], [*map(len, of_bands)], [*albums[contest]], [*map(len, of_albums)]))
     return changes, b"".join(parts)
 
 
@@ -169,11 +166,11 @@ class Lines:
 
     def _band_of(self, end: bytes) -> tuple[_Line, str]:
         band, name = _band_texts(b"\x92" + end)
-        return self._noted(end, self._bands.setdefault(band, [0, 0, _NEVER, b"", ""]), name)
+        return self._noted(end, self._bands.setdefault(band, [0, 0, NEVER, b"", ""]), name)
 
     def _album_of(self, end: bytes) -> tuple[_Line, str]:
         band, album, title = _album_texts(b"\x93" + end)
-        return self._noted(end, self._albums.setdefault((band, album), [0, 0, _NEVER, b"", ""]), title)
+        return self._noted(end, self._albums.setdefault((band, album), [0, 0, NEVER, b"", ""]), title)
 
     def _noted(self, end: bytes, line: _Line, shown: str) -> tuple[_Line, str]:
         if len(self._ends) > _FEW + 2 * (len(self._bands) + len(self._albums)):

@@ -10,14 +10,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from aplauso.adapters.redis.lines import Least, changes_and_lines
+from aplauso.adapters.redis.lines import NEVER, Least, changes_and_lines
 from aplauso.domain.slots import by_slot
 from aplauso.domain.vote import Vote
 from aplauso.ports.projection import LoggedVote, LoggedVotes
 
 _KEYED: Final = "k"
-_NEVER: Final = 1 << 62
-"""Comes after every stamp."""
 _HEAD: Final = itemgetter(slice(len("01234567-89")))
 """What ids of the same 256 milliseconds begin with."""
 _ID: Final = 16
@@ -138,7 +136,7 @@ def _sums(
     groups: int, group_of: Sequence[int], ranks: Sequence[int], stamps: Sequence[int], ids: Sequence[str]
 ) -> Iterable[tuple[int, int, Least]]:
     """What each group comes to."""
-    votes, rank_sums, least, least_ids = [0] * groups, [0] * groups, [_NEVER] * groups, [""] * groups
+    votes, rank_sums, least, least_ids = [0] * groups, [0] * groups, [NEVER] * groups, [""] * groups
     for group, number in Counter(group_of).items():
         votes[group] = number
     for group, rank, stamp, vote_id in zip(group_of, ranks, stamps, ids, strict=True):

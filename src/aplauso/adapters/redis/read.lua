@@ -10,16 +10,10 @@ if held[4] or not held[2] then
   return {}
 end
 
--- The values are MessagePack already: an array is a header with them behind it.
-local function array_of_values(key)
-  local values = call('HVALS', key)
-  return '\221' .. struct.pack('>I4', #values) .. table.concat(values)
-end
-
 local answer = {held[1], held[2], held[3]}
 for _, contest in ipairs(#ARGV > 0 and ARGV or call('SMEMBERS', CONTESTS)) do
   answer[#answer + 1] = contest
-  answer[#answer + 1] = array_of_values(PREFIX .. 'b:' .. contest)
-  answer[#answer + 1] = array_of_values(PREFIX .. 'a:' .. contest)
+  answer[#answer + 1] = array_of(call('HVALS', PREFIX .. 'b:' .. contest))
+  answer[#answer + 1] = array_of(call('HVALS', PREFIX .. 'a:' .. contest))
 end
 return answer
