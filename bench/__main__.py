@@ -20,7 +20,7 @@ GROUPS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "growth-bands": lambda quick: growth.bands_rows(20_000 if quick else 100_000),
     "growth-partitions": lambda quick: growth.partitions_rows(20_000 if quick else 200_000),
     "growth-votes": lambda quick: growth.votes_rows(100_000 if quick else 10_000_000),
-    "embedded": lambda quick: embedded.rows(*((2, 3, 100_000) if quick else (3, 5, 400_000))),
+    "embedded": lambda quick: embedded.rows(*((2, 3, 100_000) if quick else (3, 4, 300_000))),
 }
 
 

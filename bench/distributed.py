@@ -204,7 +204,7 @@ def _bare_interpreter() -> float:
 Rows = Callable[[bool], Iterator[Row]]
 GROUPS: dict[str, Rows] = {
     "single": lambda quick: single_rows(*((2, 3) if quick else (5, 3))),
-    "all-rooms": lambda quick: all_rows(*((2, 3) if quick else (5, 3))),
+    "all-rooms": lambda quick: all_rows(*((2, 3) if quick else (3, 3))),
     "batch": lambda quick: batch_rows(*((2, 3, 100_000) if quick else (3, 4, 500_000))),
     "latency": lambda quick: latency_rows(*((2, 3) if quick else (3, 10))),
 }

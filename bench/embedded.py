@@ -50,7 +50,7 @@ def rows(repeats: int, seconds: int, votes: int) -> Iterator[Row]:
         batches = Samples()
         for _ in range(repeats):
             # Not as long: what comes in is to be counted and archived before it ends, and that takes longer by far.
-            batch = wrk(f"{URL}/v1/contests/bandas-gt/votes", "batch.lua", 8, 2)
+            batch = wrk(f"{URL}/v1/contests/bandas-gt/votes", "batch.lua", 8, 1)
             assert not batch.failed, batch
             batches.values.append(batch.per_second * 5_000)
         catch_up()

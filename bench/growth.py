@@ -25,6 +25,9 @@ same votes write more lines over more partitions, until each vote writes lines o
 TURNS = 3
 """How often the two largest sizes are counted and read, in turn."""
 READS = 5
+"""First readings while votes come in, and as many later ones."""
+QUIET = 3
+"""First readings in a turn while nothing comes in."""
 RATE = 1_000
 """Votes a second that come in while standings are read."""
 
@@ -151,18 +154,18 @@ def _drain(servers: World, topic: str, votes: int, partitions: int) -> Drained:
 def _read(servers: World, topic: str, partitions: int, bands: int) -> Reading:
     """While votes come in."""
     with servers.projection("tally", topic, partitions), _votes_coming(servers, topic, partitions, bands):
-        return _reading(servers, topic, partitions, READS)
+        return _reading(servers, topic, partitions, READS, READS)
 
 
 def _read_quietly(servers: World, topic: str, partitions: int) -> Reading:
     """First readings alone, as nothing comes in that a second one could read."""
-    return _reading(servers, topic, partitions, 0)
+    return _reading(servers, topic, partitions, QUIET, 0)
 
 
-def _reading(servers: World, topic: str, partitions: int, again: int) -> Reading:
-    lines, *times = said("reading", READS, again, env=servers.environment(topic, partitions)).split()
+def _reading(servers: World, topic: str, partitions: int, first: int, again: int) -> Reading:
+    lines, *times = said("reading", first, again, env=servers.environment(topic, partitions)).split()
     milliseconds = list(map(float, times))
-    return Reading(Samples(milliseconds[:READS]), Samples(milliseconds[READS:]), int(lines))
+    return Reading(Samples(milliseconds[:first]), Samples(milliseconds[first:]), int(lines))
 
 
 @contextmanager
