@@ -236,6 +236,21 @@ WEB: Final = (
         unit("connection", "test_a_large_body_is_read_to_its_end_and_refused"),
     ),
     mutant(
+        "web: large batches do not take turns", "web/votes.py",
+        "self._turns.turn(len(request.body), TURN_SECONDS)", "self._turns.turn(0, TURN_SECONDS)",
+        unit("turns", "test_a_gateway_works_at_a_few_large_batches_at_once"),
+    ),
+    mutant(
+        "web: a batch that waits is judged and stamped when its turn comes", "web/votes.py",
+        """        batch = self._caster.lines(contest, key, now)
+        async with self._turns.turn(len(request.body), TURN_SECONDS):
+""",
+        """        async with self._turns.turn(len(request.body), TURN_SECONDS):
+            batch = self._caster.lines(contest, key, self._caster.now())
+""",
+        unit("turns", "test_a_batch_that_came_in_time_stays_so_while_it_waits"),
+    ),
+    mutant(
         "web: a body without its end is taken", "services/connection.py",
         '            self._refuse(HTTPError(400, "the body ended before it was whole", "client-gone", CLOSE))\n',
         "            self.on_message_complete()\n",

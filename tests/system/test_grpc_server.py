@@ -13,7 +13,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
-from aplauso.adapters.grpc.door import LARGE, TURNS
+from aplauso.adapters.grpc.door import TURNS
 from aplauso.adapters.grpc.intake import GrpcIntake
 from aplauso.adapters.grpc.server import CollectorServer
 from aplauso.adapters.system.clock import SystemClock
@@ -21,6 +21,7 @@ from aplauso.domain.contest import Contest, Scale
 from aplauso.domain.errors import Misconfigured
 from aplauso.domain.record import MAX_BYTES, encode, is_anonymous, to_message
 from aplauso.domain.vote import Vote
+from aplauso.flow.turns import LARGE
 from aplauso.ports.intake import Status
 from aplauso.v1 import collector_pb2 as pb
 from aplauso.v1 import vote_pb2

@@ -13,6 +13,7 @@ from aplauso.domain.errors import FieldError, InvalidVote
 from aplauso.domain.vote import KEY
 from aplauso.flow.cast import Caster, failure
 from aplauso.flow.lines import Lines, cut
+from aplauso.flow.turns import Turns
 from aplauso.metrics import Metrics
 from aplauso.ports.intake import Receipt, Recorded, Status
 from aplauso.web.http import Body, HTTPError, Request, Response
@@ -22,6 +23,10 @@ BATCH_BYTES: Final = 4 * 1024 * 1024
 BATCH_LINES: Final = 10_000
 BATCH_SECONDS: Final = 30.0
 """How long a client may take for a batch's body."""
+TURNS: Final = 4
+"""Large batches at work at once. One of 5,000 votes takes 5 MB until its answer, of which its body is a tenth."""
+TURN_SECONDS: Final = 10.0
+"""How long a large batch waits for its turn: as long as a collector may take for those before it."""
 BREATH: Final = 500
 """Lines of a batch after which single votes get their turn."""
 _JSON: Final = "application/json"
@@ -46,6 +51,7 @@ class Votes:
         self._metrics = metrics
         self._seconds: list[float] = []
         self._recorded: dict[str, int] = {}
+        self._turns = Turns(TURNS)
 
     def head(self, request: Request, contest_id: str | None = None) -> Body:
         """Judges a vote or a batch by its head. Raises `HTTPError`, `UnknownContest`."""
@@ -96,10 +102,11 @@ class Votes:
         key = request.single("idempotency-key")
         if key is not None and not KEY.fullmatch(key):
             raise InvalidVote([FieldError("Idempotency-Key", "must be 16 to 128 visible ASCII characters")])
-        lines = split_lines(request.body)
-        contest.check_window(now := self._caster.now())
-        batch = await _taken(lines, self._caster.lines(contest, key, now))
-        receipts = await self._caster.cast_many(batch.lot())
+        contest.check_window(now := self._caster.now())  # a batch that came in time stays so while it waits
+        batch = self._caster.lines(contest, key, now)
+        async with self._turns.turn(len(request.body), TURN_SECONDS):
+            await _read(request, batch)
+            receipts = await self._caster.cast_many(batch.lot())
         if receipts and all(receipt.status is Status.NOT_RECORDED for receipt in receipts):
             raise failure(receipts[0])  # who looks at the status alone must not take the batch for done
         answer = summary(receipts, batch)
@@ -160,12 +167,12 @@ def split_lines(body: bytes) -> list[bytes]:
     return lines
 
 
-async def _taken(lines: Sequence[bytes], batch: Lines) -> Lines:
-    """The batch once it has taken all lines, between which single votes get their turn."""
+async def _read(request: Request, batch: Lines) -> None:
+    """Takes the lines of the body, which is let go of; between them, single votes get their turn."""
+    lines, request.body = split_lines(request.body), b""
     for part in cut(lines, BREATH):
         batch.take(part)
         await asyncio.sleep(0)
-    return batch
 
 
 def summary(receipts: Sequence[Receipt], batch: Lines) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """What comes in over gRPC, up to the collector's own rules: reading, ids and stamps, deadlines, limits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar
 
@@ -17,11 +16,12 @@ from aplauso.adapters.grpc.wire import NOTHING_RECORDED, all_recorded, to_wire, 
 from aplauso.domain.batch import read_batch
 from aplauso.domain.columns import FEW, Columns, tagged_ids
 from aplauso.domain.contest import Contest
-from aplauso.domain.errors import BadRecord, InvalidVote, NotOpen, Refused, UnknownContest
+from aplauso.domain.errors import BadRecord, InvalidVote, NotOpen, NotRecorded, Refused, UnknownContest
 from aplauso.domain.lot import REST, TAGS, Form, Lot
 from aplauso.domain.record import check, encode, from_message
 from aplauso.domain.vote import Ballot, Vote, make_vote
 from aplauso.flow.cast import choose_default
+from aplauso.flow.turns import Turns
 from aplauso.ports.clock import Clock
 from aplauso.ports.intake import Receipt, Recorded, Status
 from aplauso.v1 import collector_pb2 as pb
@@ -36,8 +36,6 @@ MAX_VOTES: Final = 10_000
 """Votes of a call, at most."""
 MAX_SKEW: Final = 60_000
 """Milliseconds that a gateway's stamp may differ from the collector's clock."""
-LARGE: Final = 1 << 18
-"""Bytes from which on a batch waits for its turn."""
 TURNS: Final = 3
 """Large batches at work at once. One of 5,000 votes takes 9 MiB until its answer; the processor does one at a time."""
 _ID: Final = slice(len(TAGS), REST)
@@ -90,7 +88,7 @@ class Door:
         self._under_way: set[asyncio.Future[Sequence[Receipt]]] = set()
         self._calls: set[asyncio.Task[Any]] = set()
         self._stopping = False
-        self._turns = asyncio.Semaphore(TURNS)
+        self._turns = Turns(TURNS)
         self._give_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def cast_batch(self, body: bytes, context: Context) -> bytes:
@@ -99,23 +97,11 @@ class Door:
             gateway = self._guard.is_gateway(context)
         except PermissionError as error:
             await _refuse(context, StatusCode.UNAUTHENTICATED, str(error))
-        async with self._turn(body, context):
-            return await self._cast_batch(body, gateway, context)
-
-    @asynccontextmanager
-    async def _turn(self, body: bytes, context: Context) -> AsyncIterator[None]:
-        """A large batch's turn; it is refused when that does not come before the call's deadline."""
-        if len(body) < LARGE:
-            yield
-            return
         try:
-            await asyncio.wait_for(self._turns.acquire(), _patience(context))
-        except TimeoutError:
-            await _refuse(context, StatusCode.RESOURCE_EXHAUSTED, "too many large batches are under way")
-        try:
-            yield
-        finally:
-            self._turns.release()
+            async with self._turns.turn(len(body), _patience(context)):
+                return await self._cast_batch(body, gateway, context)
+        except NotRecorded as error:
+            await _refuse(context, StatusCode.RESOURCE_EXHAUSTED, str(error))
 
     async def _cast_batch(self, body: bytes, gateway: bool, context: Context) -> bytes:
         await self._admit(context)
