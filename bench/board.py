@@ -26,7 +26,7 @@ def rows(viewers: int, seconds: int, repeats: int) -> Iterator[Row]:
                 least, busy = watch()
                 frames.values.append(least / seconds)
                 core.values.append(busy)
-            share = (memory_mb(servers.pid("board")) - before) * 1024 / viewers
+            share = (memory_mb(servers.pid("board")) - before) * 1e6 / 1024 / viewers
         note = f"{viewers:,} viewers, {PACE:,} votes/s"
         yield at_least("board, frames of the slowest viewer", frames, "a second", 1, note)
         yield at_most("board, share of a core", core, "cores", 0.6, note)

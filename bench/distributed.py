@@ -58,7 +58,7 @@ def _memory(servers: World, room: str, load: str) -> Row:
     """What a room's memory came to at its highest, since it began."""
     used, bare = memory_mb(servers.pid(room), "VmHWM"), _bare_interpreter()
     note = "limit: a bare interpreter"
-    return at_most(f"memory at its highest, {room}, {load}", Samples([used]), "MiB", 120, note, Samples([bare]))
+    return at_most(f"memory at its highest, {room}, {load}", Samples([used]), "MB", 120, note, Samples([bare]))
 
 
 def _caught_up(servers: World, *passed: Callable[[], int]) -> Callable[[], None]:
@@ -196,9 +196,10 @@ def _waits_of(acknowledged: list[float], looks: list[tuple[float, int]], start: 
 
 @cache
 def _bare_interpreter() -> float:
-    """Resident memory of an interpreter that does nothing, in MiB."""
+    """Resident memory of an interpreter that does nothing, in MB."""
     code = "print([l for l in open('/proc/self/status') if l.startswith('VmHWM')][0].split()[1])"
-    return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout) / 1024
+    kib = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    return int(kib) * 1024 / 1e6
 
 
 Rows = Callable[[bool], Iterator[Row]]

@@ -45,7 +45,7 @@ def rows(repeats: int, seconds: int, votes: int) -> Iterator[Row]:
         while recorded() < votes:
             wrk(f"{URL}/insert", "single.lua", 256, seconds)
         catch_up()
-        yield at_most("embedded memory", Samples([memory_mb(pid)]), "MiB", 150, f"after {recorded():,.0f} votes")
+        yield at_most("embedded memory", Samples([memory_mb(pid)]), "MB", 120, f"after {recorded():,.0f} votes")
     with aplauso() as pid:
         batches = Samples()
         for _ in range(repeats):
@@ -54,7 +54,7 @@ def rows(repeats: int, seconds: int, votes: int) -> Iterator[Row]:
             assert not batch.failed, batch
             batches.values.append(batch.per_second * 5_000)
         catch_up()
-        memory = f"peak memory {memory_mb(pid, 'VmHWM'):,.0f} MiB"
+        memory = f"peak memory {memory_mb(pid, 'VmHWM'):,.0f} MB"
         yield at_least("embedded NDJSON batches", batches, "votes/s", 80_000, memory)
 
 

@@ -95,10 +95,10 @@ def _cpu() -> list[int]:
 
 
 def memory_mb(pid: int, what: str = "VmRSS") -> float:
-    """Resident memory of a process in MiB; at its highest with "VmHWM"."""
+    """Resident memory of a process in MB, which are 10^6 bytes; at its highest with "VmHWM"."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{what}:"):
-            return int(line.split()[1]) / 1024
+            return int(line.split()[1]) * 1024 / 1e6
     raise LookupError(what)
 
 
