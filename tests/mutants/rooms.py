@@ -237,15 +237,15 @@ WEB: Final = (
     ),
     mutant(
         "web: large batches do not take turns", "web/votes.py",
-        "self._turns.turn(len(request.body), TURN_SECONDS)", "self._turns.turn(0, TURN_SECONDS)",
+        "large=lines > BREATH or size >= LARGE", "large=False",
         unit("turns", "test_a_gateway_works_at_a_few_large_batches_at_once"),
     ),
     mutant(
         "web: a batch that waits is judged and stamped when its turn comes", "web/votes.py",
         """        batch = self._caster.lines(contest, key, now)
-        async with self._turns.turn(len(request.body), TURN_SECONDS):
+        async with self._turns.turn(size, TURN_SECONDS, large=lines > BREATH or size >= LARGE):
 """,
-        """        async with self._turns.turn(len(request.body), TURN_SECONDS):
+        """        async with self._turns.turn(size, TURN_SECONDS, large=lines > BREATH or size >= LARGE):
             batch = self._caster.lines(contest, key, self._caster.now())
 """,
         unit("turns", "test_a_batch_that_came_in_time_stays_so_while_it_waits"),

@@ -13,7 +13,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
-from aplauso.adapters.grpc.door import TURNS
+from aplauso.adapters.grpc.door import SHORTER, TURNS
 from aplauso.adapters.grpc.intake import GrpcIntake
 from aplauso.adapters.grpc.server import CollectorServer
 from aplauso.adapters.system.clock import SystemClock
@@ -284,6 +284,39 @@ async def test_large_batches_take_turns(authority: Authority) -> None:
         for flight in (*flights, small, waiting):
             assert {receipt.status for receipt in await flight} == {pb.STATUS_RECORDED}
         assert authority.calls == TURNS + 2
+
+
+async def test_a_stop_refuses_large_batches_that_wait(authority: Authority) -> None:
+    """When the collector stops, those that wait are refused before those at work are answered; all of these are."""
+    async with collector(authority) as server:
+        authority.open.clear()
+        large = [to_message(vote()) for _ in range(LARGE // 50)]
+        flights = [asyncio.create_task(cast(server, *large, metadata=GATEWAY)) for _ in range(TURNS)]
+        await until(lambda: authority.calls == TURNS)
+        waiting = asyncio.create_task(refused(server, *large, metadata=GATEWAY))
+        flights.append(asyncio.create_task(cast(server, to_message(vote()), metadata=GATEWAY)))
+        await until(lambda: authority.calls == TURNS + 1)
+        stopping = asyncio.create_task(server.stop())
+        assert (await waiting).code() is StatusCode.UNAVAILABLE
+        assert not any(flight.done() for flight in flights)
+        authority.open.set()
+        for flight in flights:
+            assert {receipt.status for receipt in await flight} == {pb.STATUS_RECORDED}
+        await stopping
+
+
+async def test_others_have_large_batches_in_fewer_bytes(authority: Authority) -> None:
+    """What is no gateway's takes turns from a sixteenth of the bytes on: what is no vote may be short."""
+    async with collector(authority) as server:
+        authority.open.clear()
+        large = [to_message(vote()) for _ in range(LARGE // SHORTER // 50)]
+        flights = [asyncio.create_task(cast(server, *large)) for _ in range(TURNS)]
+        await until(lambda: authority.calls == TURNS)
+        error = await refused(server, *large, timeout=0.5)
+        assert error.code() is StatusCode.RESOURCE_EXHAUSTED
+        authority.open.set()
+        for flight in flights:
+            assert {receipt.status for receipt in await flight} == {pb.STATUS_RECORDED}
 
 
 async def test_deadline(server: CollectorServer, authority: Authority) -> None:

@@ -1,7 +1,9 @@
 """A batch's lines become the votes, and the errors, that each would be alone."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import Sequence
 from itertools import count
 
@@ -59,8 +61,7 @@ def test_a_batch_is_what_its_lines_are_alone(lines: list[bytes], size: int, cont
     batch = lines_of(contest)
     for part in cut(lines, size):
         batch.take(part)
-    faults = {number: (error.reason, str(error)) for number, error in batch.faults.items()}
-    assert (batch.numbers, list(batch.lot()), faults) == one_by_one(contest, lines)
+    assert (batch.numbers, list(batch.lot()), batch.faults) == one_by_one(contest, lines)
 
 
 def test_lines_that_are_the_same_share_a_form() -> None:
@@ -124,4 +125,18 @@ def test_a_contest_that_is_closed_takes_no_line() -> None:
     """Whoever begins a batch has looked at the window; a line that is read all the same is refused by it."""
     batch = lines_of(a_contest(closes=NOW))
     batch.take([json.dumps(GOOD).encode()])
-    assert [type(error) for error in batch.faults.values()] == [NotOpen]
+    assert [fault.reason for fault in batch.faults.values()] == [NotOpen.reason]
+
+
+def test_a_batch_of_wrong_lines_is_let_go_of() -> None:
+    """When nobody needs a batch any more its memory is free at once, not when garbage is collected next."""
+    batch = lines_of(a_contest())
+    batch.take([b"{}", b"{", json.dumps(GOOD).encode()])
+    assert len(batch.faults) == 2
+    seen = weakref.ref(batch)
+    gc.disable()
+    try:
+        del batch
+        assert seen() is None
+    finally:
+        gc.enable()

@@ -3,15 +3,17 @@
 import asyncio
 import json
 from itertools import count
+from typing import Any
 
 import pytest
 
 from aplauso.domain.errors import NotOpen, NotRecorded
 from aplauso.flow.cast import CHUNK, Batcher, Caster
-from aplauso.flow.turns import LARGE, Turns
+from aplauso.flow.turns import LARGE, WAITING, Turns
 from aplauso.metrics import Metrics
+from aplauso.web import votes
 from aplauso.web.app import App
-from aplauso.web.http import Request, Response
+from aplauso.web.http import HTTPError, Request, Response
 from aplauso.web.votes import TURNS, Votes
 from unit.fakes import NOW, FakeClock, FakeIntake, a_contest, anonymous_id, soon, until
 
@@ -23,14 +25,14 @@ PATIENT = 60.0
 class Batches:
     """Large batches that hold their turn until `done`."""
 
-    def __init__(self, at_once: int) -> None:
-        self.turns = Turns(at_once)
+    def __init__(self, at_once: int, most: int = WAITING) -> None:
+        self.turns = Turns(at_once, most)
         self.begun: list[int] = []
         self.done = asyncio.Event()
 
-    async def work(self, number: int, size: int = LARGE, seconds: float = PATIENT) -> None:
-        """One batch, from its arrival to its answer."""
-        async with self.turns.turn(size, seconds):
+    async def work(self, number: int, *, large: bool = True, seconds: float = PATIENT) -> None:
+        """One batch of a byte, from its arrival to its answer."""
+        async with self.turns.turn(1, seconds, large=large):
             self.begun.append(number)
             await self.done.wait()
 
@@ -49,9 +51,9 @@ async def test_so_many_are_at_work_and_others_follow_in_their_order() -> None:
 
 
 async def test_a_small_batch_waits_for_nobody() -> None:
-    """A batch that is a byte too small to be a large one is at work at once, and takes nobody's turn."""
+    """A batch that is not large is at work at once, and takes nobody's turn."""
     batches = Batches(1)
-    tasks = [asyncio.create_task(batches.work(0)), asyncio.create_task(batches.work(1, LARGE - 1))]
+    tasks = [asyncio.create_task(batches.work(0)), asyncio.create_task(batches.work(1, large=False))]
     await until(lambda: batches.begun == [0, 1], "the small one is at work")
     batches.done.set()
     await soon(asyncio.gather(*tasks))
@@ -73,7 +75,7 @@ async def test_a_batch_that_fails_or_goes_gives_its_turn_back() -> None:
     """After batches that failed, and ones whose client went away at work or while waiting, others have their turn."""
     batches = Batches(1)
     with pytest.raises(ZeroDivisionError):
-        async with batches.turns.turn(LARGE, PATIENT):
+        async with batches.turns.turn(1, PATIENT, large=True):
             raise ZeroDivisionError
     gone = [asyncio.create_task(batches.work(number)) for number in range(2)]
     await until(lambda: batches.begun == [0], "the first is at work")
@@ -82,6 +84,59 @@ async def test_a_batch_that_fails_or_goes_gives_its_turn_back() -> None:
     await asyncio.gather(*gone, return_exceptions=True)
     batches.done.set()
     await soon(batches.work(2))
+
+
+async def test_more_than_may_wait_are_refused_at_once() -> None:
+    """Batches wait as long as there is room for their bytes; one more is not recorded; room is made by their turns."""
+    batches = Batches(1, most=2)
+    tasks = [asyncio.create_task(batches.work(number)) for number in range(3)]
+    await until(lambda: batches.begun == [0], "the first is at work")
+    with pytest.raises(NotRecorded, match="too many large batches wait"):
+        await soon(batches.work(3))
+    batches.done.set()
+    await soon(asyncio.gather(*tasks))
+    batches.done.clear()
+    tasks = [asyncio.create_task(batches.work(number)) for number in range(4, 7)]
+    await until(lambda: batches.begun == [0, 1, 2, 4], "the next is at work")
+    assert not any(task.done() for task in tasks)
+    batches.done.set()
+    await soon(asyncio.gather(*tasks))
+
+
+async def test_a_batch_that_need_not_wait_needs_no_room() -> None:
+    """When a turn is free, a batch larger than what may wait has it."""
+    batches = Batches(1, most=0)
+    batches.done.set()
+    await soon(batches.work(0))
+    assert batches.begun == [0]
+
+
+async def test_a_stop_refuses_who_waits_and_leaves_who_works() -> None:
+    """Once turns are closed, large batches that wait or come are not recorded, at once; the one at work is ended."""
+    batches = Batches(1)
+    first, waits = asyncio.create_task(batches.work(0)), asyncio.create_task(batches.work(1))
+    await until(lambda: batches.begun == [0], "the first is at work")
+    batches.turns.close()
+    for refused in (waits, batches.work(2)):
+        with pytest.raises(NotRecorded, match="stopping"):
+            await soon(refused)
+    assert not first.done()
+    batches.done.set()
+    await soon(first)
+    assert batches.begun == [0]
+
+
+async def test_whose_turn_comes_with_the_stop_is_refused() -> None:
+    """A batch that gets its turn in the very moment of the stop is not begun."""
+    batches = Batches(1)
+    async with batches.turns.turn(1, PATIENT, large=True):
+        waits = asyncio.create_task(batches.work(1))
+        for _ in range(20):
+            await asyncio.sleep(0)
+    batches.turns.close()  # the turn is free since, and the other has not run yet
+    with pytest.raises(NotRecorded, match="stopping"):
+        await soon(waits)
+    assert not batches.begun
 
 
 class Gateway:
@@ -95,11 +150,11 @@ class Gateway:
         self.votes = Votes(caster, contest, metrics := Metrics())
         self.contest, self._app = contest, App((), metrics)
 
-    def batch(self, lines: int) -> asyncio.Task[Response]:
-        """A batch of so many lines has arrived."""
+    def batch(self, lines: int, line: bytes = LINE) -> asyncio.Task[Response]:
+        """A batch of so many lines, all alike, has arrived."""
         headers = {"content-type": b"application/x-ndjson"}
         request = Request("POST", "/", headers, (), lambda: "request", self._app)
-        request.body = b"\n".join([LINE] * lines)
+        request.body = b"\n".join([line] * lines)
         answer = self.votes.cast(request, self.contest.id)
         assert answer is not None
         return asyncio.ensure_future(answer)
@@ -138,3 +193,45 @@ async def test_a_batch_that_came_in_time_stays_so_while_it_waits() -> None:
     assert {vote.cast_at for batch in gateway.intake.batches for vote in batch} == {NOW}
     with pytest.raises(NotOpen):
         await gateway.batch(VOTES)
+
+
+async def test_wrong_lines_take_turns_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of many lines is a large one however few bytes they have: faults take room, too."""
+    taken: list[bool] = []
+
+    class Noted(Turns):
+        def turn(self, size: int, seconds: float, *, large: bool) -> Any:
+            taken.append(large)
+            return super().turn(size, seconds, large=large)
+
+    monkeypatch.setattr(votes, "Turns", Noted)
+    gateway = Gateway()
+    for lines in (votes.BREATH, votes.BREATH + 1):
+        answer = json.loads((await soon(gateway.batch(lines, b"{}"))).body)
+        assert len(answer["rejected"]) == lines
+    assert taken == [False, True]
+
+
+async def test_too_many_lines_are_told_before_a_turn_is_waited_for() -> None:
+    """A batch that can never be taken is answered so at once, and does not wait to be told to try later."""
+    gateway = Gateway()
+    tasks = [gateway.batch(VOTES) for _ in range(TURNS)]
+    await until(lambda: gateway.sent == TURNS * VOTES, "a few are at work")
+    with pytest.raises(HTTPError) as caught:
+        await soon(gateway.batch(votes.BATCH_LINES + 1))
+    assert caught.value.status == 413
+    gateway.intake.release()
+    await soon(asyncio.gather(*tasks))
+
+
+async def test_a_stop_refuses_batches_that_wait() -> None:
+    """When a gateway stops, large batches that wait are not recorded, at once; those at work have their answers."""
+    gateway = Gateway()
+    tasks = [gateway.batch(VOTES) for _ in range(TURNS + 1)]
+    await until(lambda: gateway.sent == TURNS * VOTES, "a few are at work")
+    gateway.votes.close()
+    with pytest.raises(NotRecorded):
+        await soon(tasks.pop())
+    gateway.intake.release()
+    answers = [json.loads(answer.body) for answer in await soon(asyncio.gather(*tasks))]
+    assert [answer["recorded"] for answer in answers] == [VOTES] * TURNS

@@ -1,6 +1,7 @@
 """Step 1 for a batch: its lines are read, stamped and named together."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from aplauso.domain.contest import Contest
 from aplauso.domain.errors import AplausoError
@@ -9,6 +10,18 @@ from aplauso.domain.vote import Ballot, make_vote, parse_ballot
 
 NameLines = Callable[[Sequence[int]], Sequence[bytes]]
 """Gives the votes of lines, by number, their ids, in UTF-8."""
+
+
+class Fault(NamedTuple):
+    """Why a line is no vote, or was not recorded. An error would hold the frames that it came through: the batch."""
+
+    reason: str
+    text: str
+
+
+def fault_of(error: AplausoError) -> Fault:
+    """What an error tells."""
+    return Fault(error.reason, str(error))
 
 
 class Lines:
@@ -26,7 +39,7 @@ class Lines:
 
     def __init__(self, contest: Contest, at: int, name: NameLines) -> None:
         self.numbers: list[int] = []
-        self.faults: dict[int, AplausoError] = {}
+        self.faults: dict[int, Fault] = {}
         self._contest, self._at, self._name = contest, at, name
         self._taken = 0
         self._known: dict[bytes | Ballot, Form] = {}
@@ -56,7 +69,7 @@ class Lines:
                 ballot = parse_ballot(line)
                 form = self._known.get(ballot) or form_of(make_vote(ballot, self._contest, "", self._at))
             except AplausoError as error:
-                self.faults[number] = error
+                self.faults[number] = fault_of(error)
             else:
                 self._known[line] = self._known[ballot] = form
         return form

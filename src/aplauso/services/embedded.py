@@ -87,6 +87,7 @@ class EmbeddedSystem:
         """Stops accepting, answers what is in flight, lets the projections end their batch."""
         self.health.stopping = True
         self.app.close()
+        self.votes.close()
         await self.parts.caster.close()
         await self.app.quiet()
         await self.board.close()

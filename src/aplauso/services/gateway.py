@@ -61,6 +61,7 @@ async def serve(settings: Settings, port: int, announce: Callable[[str], None]) 
     async def stop() -> None:
         health.stopping = True
         app.close()
+        votes.close()
         await parts.caster.close()
         await app.quiet()
         await parts.intake.close()

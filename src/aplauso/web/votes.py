@@ -12,8 +12,8 @@ from aplauso.domain.contest import Contest
 from aplauso.domain.errors import FieldError, InvalidVote
 from aplauso.domain.vote import KEY
 from aplauso.flow.cast import Caster, failure
-from aplauso.flow.lines import Lines, cut
-from aplauso.flow.turns import Turns
+from aplauso.flow.lines import Lines, cut, fault_of
+from aplauso.flow.turns import LARGE, Turns
 from aplauso.metrics import Metrics
 from aplauso.ports.intake import Receipt, Recorded, Status
 from aplauso.web.http import Body, HTTPError, Request, Response
@@ -26,9 +26,10 @@ BATCH_SECONDS: Final = 30.0
 TURNS: Final = 4
 """Large batches at work at once. One of 5,000 votes takes 5 MB until its answer, of which its body is a tenth."""
 TURN_SECONDS: Final = 10.0
-"""How long a large batch waits for its turn: as long as a collector may take for those before it."""
+"""How long a large batch waits for its turn. Behind a collector that hangs, that may be too short."""
 BREATH: Final = 500
-"""Lines of a batch after which single votes get their turn."""
+"""Lines of a batch after which single votes get their turn. A batch of more is a large one: wrong lines are short, and
+take room all the same."""
 _JSON: Final = "application/json"
 _NDJSON: Final = "application/x-ndjson"
 _IS_JSON: Final = ("content-type", _JSON)
@@ -102,9 +103,10 @@ class Votes:
         key = request.single("idempotency-key")
         if key is not None and not KEY.fullmatch(key):
             raise InvalidVote([FieldError("Idempotency-Key", "must be 16 to 128 visible ASCII characters")])
+        lines, size = count_lines(request.body), len(request.body)
         contest.check_window(now := self._caster.now())  # a batch that came in time stays so while it waits
         batch = self._caster.lines(contest, key, now)
-        async with self._turns.turn(len(request.body), TURN_SECONDS):
+        async with self._turns.turn(size, TURN_SECONDS, large=lines > BREATH or size >= LARGE):
             await _read(request, batch)
             receipts = await self._caster.cast_many(batch.lot())
         if receipts and all(receipt.status is Status.NOT_RECORDED for receipt in receipts):
@@ -121,6 +123,10 @@ class Votes:
         self._seconds.append(seconds)
         if len(self._seconds) >= 256:
             self.flush()
+
+    def close(self) -> None:
+        """Refuses batches that wait for their turn."""
+        self._turns.close()
 
     def flush(self) -> None:
         """Brings what was gathered to the metrics; called before they are read."""
@@ -157,19 +163,17 @@ def check_access(request: Request) -> None:
         raise HTTPError(401, "voter tokens are not known here: vote without Authorization", "unauthorized", headers)
 
 
-def split_lines(body: bytes) -> list[bytes]:
-    """The lines of a batch; the last may end without a line feed. Raises `HTTPError` 413 when there are too many."""
-    lines = body.split(b"\n")
-    if lines and not lines[-1]:
-        lines.pop()
-    if len(lines) > BATCH_LINES:
-        raise HTTPError(413, f"the batch has {len(lines)} lines; {BATCH_LINES} are the limit", "too-large")
+def count_lines(body: bytes) -> int:
+    """The number of a batch's lines; the last may end without a line feed. Raises `HTTPError` 413: too many."""
+    lines = body.count(b"\n") + (not body.endswith(b"\n"))
+    if lines > BATCH_LINES:
+        raise HTTPError(413, f"the batch has {lines} lines; {BATCH_LINES} are the limit", "too-large")
     return lines
 
 
 async def _read(request: Request, batch: Lines) -> None:
     """Takes the lines of the body, which is let go of; between them, single votes get their turn."""
-    lines, request.body = split_lines(request.body), b""
+    lines, request.body = request.body.removesuffix(b"\n").split(b"\n"), b""
     for part in cut(lines, BREATH):
         batch.take(part)
         await asyncio.sleep(0)
@@ -177,13 +181,13 @@ async def _read(request: Request, batch: Lines) -> None:
 
 def summary(receipts: Sequence[Receipt], batch: Lines) -> dict[str, Any]:
     """The answer to a batch. Lines that were not recorded stand with the rejected ones: they may be sent again."""
-    errors, undecided = dict(batch.faults), []
+    faults, undecided = dict(batch.faults), []
     doubtful = () if isinstance(receipts, Recorded) else zip(receipts, batch.numbers, strict=True)
     for receipt, number in doubtful:
         if receipt.status is Status.UNDECIDED:
             undecided.append({"line": number, "id": receipt.id})
         elif receipt.status is not Status.RECORDED:
-            errors[number] = failure(receipt)
-    rejected = [{"line": line, "error": str(why), "reason": why.reason} for line, why in sorted(errors.items())]
-    recorded = len(receipts) - len(undecided) - (len(errors) - len(batch.faults))
+            faults[number] = fault_of(failure(receipt))
+    rejected = [{"line": line, "error": why.text, "reason": why.reason} for line, why in sorted(faults.items())]
+    recorded = len(receipts) - len(undecided) - (len(faults) - len(batch.faults))
     return {"recorded": recorded, "rejected": rejected, "undecided": undecided}

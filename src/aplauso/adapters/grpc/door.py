@@ -21,7 +21,7 @@ from aplauso.domain.lot import REST, TAGS, Form, Lot
 from aplauso.domain.record import check, encode, from_message
 from aplauso.domain.vote import Ballot, Vote, make_vote
 from aplauso.flow.cast import choose_default
-from aplauso.flow.turns import Turns
+from aplauso.flow.turns import LARGE, Turns
 from aplauso.ports.clock import Clock
 from aplauso.ports.intake import Receipt, Recorded, Status
 from aplauso.v1 import collector_pb2 as pb
@@ -38,6 +38,8 @@ MAX_SKEW: Final = 60_000
 """Milliseconds that a gateway's stamp may differ from the collector's clock."""
 TURNS: Final = 3
 """Large batches at work at once. One of 5,000 votes takes 9 MiB until its answer; the processor does one at a time."""
+SHORTER: Final = 16
+"""Times smaller, batches of others than gateways are large ones: what is no vote may be short, and takes room too."""
 _ID: Final = slice(len(TAGS), REST)
 _MARGIN: Final = 0.25  # seconds before the call's deadline at which it is answered: the way back takes time
 _REFUSED: Final = ((NOTHING_RECORDED, "1"),)
@@ -97,30 +99,33 @@ class Door:
             gateway = self._guard.is_gateway(context)
         except PermissionError as error:
             await _refuse(context, StatusCode.UNAUTHENTICATED, str(error))
+        now = self._rules.clock.now_ms()  # a batch that came in time stays so while it waits
+        large = len(body) >= (LARGE if gateway else LARGE // SHORTER)
         try:
-            async with self._turns.turn(len(body), _patience(context)):
-                return await self._cast_batch(body, gateway, context)
+            async with self._turns.turn(len(body), _patience(context), large=large):
+                return await self._cast_batch(body, gateway, now, context)
         except NotRecorded as error:
-            await _refuse(context, StatusCode.RESOURCE_EXHAUSTED, str(error))
+            code = StatusCode.UNAVAILABLE if self._stopping else StatusCode.RESOURCE_EXHAUSTED
+            await _refuse(context, code, str(error))
 
-    async def _cast_batch(self, body: bytes, gateway: bool, context: Context) -> bytes:
+    async def _cast_batch(self, body: bytes, gateway: bool, now: int, context: Context) -> bytes:
         await self._admit(context)
         batch = await _parse(pb.RawVoteBatch.FromString, body, context)
         if len(batch.votes) > MAX_VOTES:
             await _refuse(context, StatusCode.INVALID_ARGUMENT, f"more than {MAX_VOTES} votes in a batch")
         values = list(batch.votes)
-        votes = plain_votes(values, self._rules.clock.now_ms()) if gateway else None
+        votes = plain_votes(values, now) if gateway else None
         if votes is None:
-            return await self._answer(await _parse(_read_each, values, context), gateway, context)
+            return await self._answer(await _parse(_read_each, values, context), gateway, now, context)
         receipts = await self._collect(votes, values, context)
         if isinstance(receipts, Recorded):
             return all_recorded(votes)
         return _reply([to_wire(receipt, vote.cast_at) for receipt, vote in zip(receipts, votes, strict=True)])
 
-    async def _answer(self, messages: Sequence[vote_pb2.Vote], gateway: bool, context: Context) -> bytes:
+    async def _answer(self, messages: Sequence[vote_pb2.Vote], gateway: bool, now: int, context: Context) -> bytes:
         verdicts: list[Receipt | Vote] = []
         values: list[bytes] = []
-        self._judge_each(messages, gateway, self._rules.clock.now_ms(), verdicts, values)
+        self._judge_each(messages, gateway, now, verdicts, values)
         votes = [verdict for verdict in verdicts if isinstance(verdict, Vote)]
         receipts = iter(await self._collect(votes, values, context) if votes else ())
         return _reply(
@@ -201,6 +206,7 @@ class Door:
             seconds: after these, what is not known yet is answered as undecided.
         """
         self._stopping = True
+        self._turns.close()
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=seconds)
         if not self._give_up.done():
