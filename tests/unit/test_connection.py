@@ -1,8 +1,10 @@
 """One client's connection: what is answered to which bytes, and when it ends."""
 
 import asyncio
+import gc
 import itertools
 import tracemalloc
+import weakref
 from collections.abc import AsyncIterator
 from functools import partial
 from itertools import pairwise
@@ -599,3 +601,25 @@ async def test_a_stop_lets_answers_out(hall: Room) -> None:
     assert answer.headers["connection"] == "close"
     await ending
     assert not hall.clients.all
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [message(b"one"), message(b"x" * (LIMIT + 1)), GET.replace(b"/", b"/nowhere", 1), b"\x00\x01", HEAD + b"host: y"],
+    ids=["answered", "too large", "nowhere", "no HTTP", "no end"],
+)
+async def test_a_connection_is_let_go_of(hall: Room, sent: bytes) -> None:
+    """Whatever it was answered, a connection's memory is free when it ends, not when garbage is collected next."""
+    connection, wire = hall.connect()
+    seen = weakref.ref(wire)
+    gc.disable()
+    try:
+        connection.data_received(sent)
+        await settled()
+        connection.connection_lost(None)
+        await settled()
+        hall.wires.clear()
+        del connection, wire
+        assert seen() is None
+    finally:
+        gc.enable()

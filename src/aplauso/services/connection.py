@@ -306,7 +306,8 @@ class Connection(Sending):
             self._body = self.clients.app.begin(request)
             self._found = self._as_head(request, self._weigh())
         except AplausoError as error:
-            self._failure = error
+            # With the frames that it came through it would hold the connection until garbage is collected.
+            self._failure = error.with_traceback(None)
             # Who waits for a word has not begun to send, and need not.
             if "expect" in self._headers or (isinstance(error, HTTPError) and wire.ends_connection(error.headers)):
                 self._refuse(error)
