@@ -12,7 +12,7 @@ from aplauso.domain.record import partition_of
 from aplauso.wiring.distributed.redis import redis_settings
 from bench.drain import kafka_bytes
 from bench.embedded import BARE, bare_granian
-from bench.harness import Row, Samples, at_least, at_most, cpu_seconds, figure, memory_mb, share_of
+from bench.harness import Row, Samples, at_least, at_most, cpu_seconds, figure, memory_in, memory_mb, share_of
 from bench.world import CONTEST, World, limit, wait_until, world
 from bench.wrk import Answers, wrk
 
@@ -197,9 +197,9 @@ def _waits_of(acknowledged: list[float], looks: list[tuple[float, int]], start: 
 @cache
 def _bare_interpreter() -> float:
     """Resident memory of an interpreter that does nothing, in MB."""
-    code = "print([l for l in open('/proc/self/status') if l.startswith('VmHWM')][0].split()[1])"
-    kib = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    return int(kib) * 1024 / 1e6
+    code = "print(open('/proc/self/status').read())"
+    status = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    return memory_in(status, "VmHWM")
 
 
 Rows = Callable[[bool], Iterator[Row]]

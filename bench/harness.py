@@ -96,7 +96,12 @@ def _cpu() -> list[int]:
 
 def memory_mb(pid: int, what: str = "VmRSS") -> float:
     """Resident memory of a process in MB, which are 10^6 bytes; at its highest with "VmHWM"."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+    return memory_in(Path(f"/proc/{pid}/status").read_text(), what)
+
+
+def memory_in(status: str, what: str) -> float:
+    """The same of what stands in /proc/PID/status."""
+    for line in status.splitlines():
         if line.startswith(f"{what}:"):
             return int(line.split()[1]) * 1024 / 1e6
     raise LookupError(what)

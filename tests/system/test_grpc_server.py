@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -267,13 +267,21 @@ async def test_too_many_calls(authority: Authority) -> None:
         assert await cast(server, to_message(vote()), metadata=GATEWAY)
 
 
+async def all_turns(
+    server: CollectorServer, authority: Authority, large: Sequence[vote_pb2.Vote], **options: Any
+) -> list[asyncio.Task[Any]]:
+    """Batches that have taken all turns, once they are at work."""
+    flights = [asyncio.create_task(cast(server, *large, **options)) for _ in range(TURNS)]
+    await until(lambda: authority.calls == TURNS)
+    return flights
+
+
 async def test_large_batches_take_turns(authority: Authority) -> None:
     """Of large batches a few are at work at once: others wait, small ones do not, none waits beyond its deadline."""
     async with collector(authority) as server:
         authority.open.clear()
         large = [to_message(vote()) for _ in range(LARGE // 50)]
-        flights = [asyncio.create_task(cast(server, *large, metadata=GATEWAY)) for _ in range(TURNS)]
-        await until(lambda: authority.calls == TURNS)
+        flights = await all_turns(server, authority, large, metadata=GATEWAY)
         error = await refused(server, *large, metadata=GATEWAY, timeout=0.5)
         assert error.code() is StatusCode.RESOURCE_EXHAUSTED
         waiting = asyncio.create_task(cast(server, *large, metadata=GATEWAY))
@@ -291,8 +299,7 @@ async def test_a_stop_refuses_large_batches_that_wait(authority: Authority) -> N
     async with collector(authority) as server:
         authority.open.clear()
         large = [to_message(vote()) for _ in range(LARGE // 50)]
-        flights = [asyncio.create_task(cast(server, *large, metadata=GATEWAY)) for _ in range(TURNS)]
-        await until(lambda: authority.calls == TURNS)
+        flights = await all_turns(server, authority, large, metadata=GATEWAY)
         waiting = asyncio.create_task(refused(server, *large, metadata=GATEWAY))
         flights.append(asyncio.create_task(cast(server, to_message(vote()), metadata=GATEWAY)))
         await until(lambda: authority.calls == TURNS + 1)
@@ -310,8 +317,7 @@ async def test_others_have_large_batches_in_fewer_bytes(authority: Authority) ->
     async with collector(authority) as server:
         authority.open.clear()
         large = [to_message(vote()) for _ in range(LARGE // SHORTER // 50)]
-        flights = [asyncio.create_task(cast(server, *large)) for _ in range(TURNS)]
-        await until(lambda: authority.calls == TURNS)
+        flights = await all_turns(server, authority, large)
         error = await refused(server, *large, timeout=0.5)
         assert error.code() is StatusCode.RESOURCE_EXHAUSTED
         authority.open.set()

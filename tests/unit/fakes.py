@@ -2,9 +2,11 @@
 
 import asyncio
 import copy
+import gc
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, Protocol, TypeVar
 
 from hypothesis import strategies as st
@@ -34,6 +36,16 @@ async def until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < end, f"it did not come to this: {what}"
         await asyncio.sleep(0.001)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage is collected meanwhile: what is free then is so as nobody refers to it."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 async def soon(awaitable: Awaitable[T]) -> T:

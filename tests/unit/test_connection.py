@@ -1,7 +1,6 @@
 """One client's connection: what is answered to which bytes, and when it ends."""
 
 import asyncio
-import gc
 import itertools
 import tracemalloc
 import weakref
@@ -17,7 +16,7 @@ from aplauso.services.connection import HEAD_BYTES, HEAD_FIELDS, HEAD_SECONDS, C
 from aplauso.services.heads import LONGEST, MOST, Head, Heads
 from aplauso.services.sending import IDLE_SECONDS, LINGER_SECONDS, STALL_SECONDS
 from aplauso.web.http import DISCARD_BYTES, READ_SECONDS, Response
-from unit.fakes import until
+from unit.fakes import uncollected, until
 from unit.wired import LIMIT, Room, answers, room
 
 HEAD = b"POST /echo HTTP/1.1\r\nhost: x\r\n"
@@ -612,8 +611,7 @@ async def test_a_connection_is_let_go_of(hall: Room, sent: bytes) -> None:
     """Whatever it was answered, a connection's memory is free when it ends, not when garbage is collected next."""
     connection, wire = hall.connect()
     seen = weakref.ref(wire)
-    gc.disable()
-    try:
+    with uncollected():
         connection.data_received(sent)
         await settled()
         connection.connection_lost(None)
@@ -621,5 +619,3 @@ async def test_a_connection_is_let_go_of(hall: Room, sent: bytes) -> None:
         hall.wires.clear()
         del connection, wire
         assert seen() is None
-    finally:
-        gc.enable()

@@ -1,7 +1,6 @@
 """A batch's lines become the votes, and the errors, that each would be alone."""
 
 import asyncio
-import gc
 import json
 import weakref
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from aplauso.flow.cast import Batcher, Caster
 from aplauso.flow.lines import Lines, cut
 from aplauso.ports.intake import Receipt, Recorded, Status
 from aplauso.web.votes import summary
-from unit.fakes import NOW, FakeClock, FakeIntake, a_contest, a_vote, anonymous_id, soon
+from unit.fakes import NOW, FakeClock, FakeIntake, a_contest, a_vote, anonymous_id, soon, uncollected
 
 LISTED = a_contest(nominations="listed", bands=(Band("Alux Nahual", ("Sub",)),))
 GOOD = {"name": "Alux Nahual", "album": "Sub", "year": 1995, "rank": 3}
@@ -134,9 +133,6 @@ def test_a_batch_of_wrong_lines_is_let_go_of() -> None:
     batch.take([b"{}", b"{", json.dumps(GOOD).encode()])
     assert len(batch.faults) == 2
     seen = weakref.ref(batch)
-    gc.disable()
-    try:
+    with uncollected():
         del batch
         assert seen() is None
-    finally:
-        gc.enable()
